@@ -1,0 +1,55 @@
+"""RFC 3339 on the wire, integer milliseconds since the epoch inside.
+
+A time finer than a millisecond is cut on reading (interfaces, section 3), so that what is written is what was compared.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds since the epoch of an RFC 3339 time with a zone.
+
+    Raises ValueError, with what was expected, for anything else (no zone, impossible date, leap second, year 0000).
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError("expected an RFC 3339 time with a zone, like 2026-11-01T10:00:00Z")
+    year, month, day, hour, minute, second, fraction, sign, zone_hours, zone_minutes = match.groups()
+    moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    milliseconds = int((fraction or "0").ljust(3, "0")[:3])
+    offset = 0
+    if sign:
+        if int(zone_hours) > 23 or int(zone_minutes) > 59:
+            raise ValueError("expected a zone between -23:59 and +23:59")
+        offset = (int(zone_hours) * 60 + int(zone_minutes)) * 60_000 * (1 if sign == "+" else -1)
+    elapsed = moment - _EPOCH
+    result = (elapsed.days * 86_400 + elapsed.seconds) * 1000 + milliseconds - offset
+    if not EARLIEST <= result <= LATEST:
+        raise ValueError("expected a time between the years 1 and 9999 in UTC")
+    return result
+
+
+def format_time(at: int) -> str:
+    """`YYYY-MM-DDTHH:MM:SS.mmmZ`; the inverse of `parse_time` for whole milliseconds."""
+    seconds, milliseconds = divmod(at, 1000)
+    days, rest = divmod(seconds, 86_400)
+    date = _date_text(days)
+    return f"{date}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}.{milliseconds:03d}Z"
+
+
+def _date_text(days: int) -> str:
+    return datetime.fromordinal(_EPOCH.toordinal() + days).strftime("%Y-%m-%d").zfill(10)
+
+
+EARLIEST = -62_135_596_800_000
+"""0001-01-01T00:00:00.000Z"""
+LATEST = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z"""

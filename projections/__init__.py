@@ -1,0 +1,1 @@
+"""The pure core: facts in, decision out. No I/O, no clock; imports `contracts` only."""

@@ -1,0 +1,1 @@
+"""The loop between Kafka and Redis, and everything else that touches the world."""
