@@ -1,0 +1,130 @@
+"""What may go wrong, and whose fault it is.
+
+    ProjectorError
+    ├── ConfigurationError        a setting is wrong                                    exit 2
+    ├── Unfit                     topics or Redis do not hold what the promises need    exit 2
+    ├── Unreachable               a server does not answer                              exit 3
+    │   ├── KafkaUnreachable
+    │   └── RedisUnreachable
+    ├── Fenced                    another process has our instance id                   exit 4
+    ├── Unstable                  the consumer group would not take us in               exit 4
+    ├── PositionMoved             the store is not where we left it: take over again
+    ├── StoreDamaged              what the store holds contradicts itself: restore the partition in full
+    ├── OffsetOutOfRange          an input's log does not hold the committed offset: stop the partition
+    └── RecordTooLarge            Kafka refuses a record by its size: it becomes a dead letter
+
+Those with an exit code end a command; the last four are for the loop. The adapters translate what their
+libraries raise; nothing else in this project knows those libraries' exceptions. Our own bugs are
+assertions and are not in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ProjectorError(Exception):
+    """Anything that this software foresees. The message is for people and holds neither payloads nor secrets."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigurationError(ProjectorError):
+    """A setting is wrong. Each line names a variable, its value (masked if it is secret), and what is allowed."""
+
+    exit_code = 2
+
+
+class Unfit(ProjectorError):
+    """Topics or Redis would break a promise, so the worker does not start. `problems`: one line for each of them."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Unreachable(ProjectorError):
+    """A server does not answer: down, wrong address, wrong password, no network. `server` is Kafka or Redis."""
+
+    exit_code = 3
+    server: ClassVar[str] = "server"
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address = address
+        self.reason = reason
+        super().__init__(f"{self.server} at {address} cannot be reached: {reason}")
+
+
+class KafkaUnreachable(Unreachable):
+    """No broker answers, or none lets us in."""
+
+    server = "Kafka"
+
+
+class RedisUnreachable(Unreachable):
+    """Redis does not answer, or does not let us in."""
+
+    server = "Redis"
+
+
+class Fenced(ProjectorError):
+    """Another process of the group has our instance id (RESTORE_PROJECTOR_KAFKA__INSTANCE): this one gives way."""
+
+    exit_code = 4
+
+
+class Unstable(ProjectorError):
+    """The consumer group did not become stable in time; a new process has better chances than this one."""
+
+    exit_code = 4
+
+
+class PositionMoved(ProjectorError):
+    """The store's position of a partition is not the one that we left there: somebody else wrote, or it went back.
+
+    `expected` and `got` are positions as the store shows them; `got` is None where there is none.
+    """
+
+    def __init__(self, partition: int, expected: str, got: str | None) -> None:
+        self.partition = partition
+        self.expected = expected
+        self.got = got
+        super().__init__(f"partition {partition}: expected the store at {expected}, found it at {got or 'no position'}")
+
+
+class RecordTooLarge(ProjectorError):
+    """Kafka does not take a record of this size. `size_bytes` and `limit_bytes` are None where Kafka did not say."""
+
+    def __init__(self, topic: str, *, size_bytes: int | None = None, limit_bytes: int | None = None) -> None:
+        self.topic = topic
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        size = "a record" if size_bytes is None else f"a record of {size_bytes} bytes"
+        limit = "" if limit_bytes is None else f", the limit is {limit_bytes} bytes"
+        super().__init__(f"{topic} does not take {size}{limit}")
+
+
+class StoreDamaged(ProjectorError):
+    """A partition's records in the store contradict each other or cannot be read: a key was lost or changed by hand."""
+
+    def __init__(self, partition: int, detail: str) -> None:
+        self.partition = partition
+        super().__init__(f"partition {partition}: the store contradicts itself: {detail}")
+
+
+class OffsetOutOfRange(ProjectorError):
+    """The committed offset of an input is not in its log: records were deleted unread, or the topic is another one.
+
+    Going on would skip or repeat silently, so the partition stops until an operator has decided.
+    """
+
+    def __init__(self, topic: str, partition: int, offset: int, low: int, high: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        super().__init__(
+            f"{topic} partition {partition}: the committed offset is {offset}, the log holds {low} to {high}; "
+            "records were lost before they were read, or the topic was made anew. Reset the group's offset to go on"
+        )
