@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from testcontainers.core.container import DockerContainer
 
@@ -70,7 +70,7 @@ class DockerKafka(_Container):
         port = free_port()
         self.bootstrap_servers = f"{LOOPBACK}:{port}"
         container = DockerContainer(KAFKA_IMAGE)
-        container.ports[f"{port}/tcp"] = (LOOPBACK, port)
+        _publish(container, f"{port}/tcp", port)
         for name, value in {**_kafka_settings(port), **(settings or {})}.items():
             container.with_env("KAFKA_" + name.replace(".", "_").upper(), str(value))
         super().__init__(container)
@@ -93,7 +93,7 @@ class DockerRedis(_Container):
         port = free_port()
         self.url = f"redis://{LOOPBACK}:{port}/0"
         container = DockerContainer(REDIS_IMAGE)
-        container.ports["6379/tcp"] = (LOOPBACK, port)
+        _publish(container, "6379/tcp", port)
         settings = {"save": "''", "appendonly": "yes" if appendonly else "no", "appendfsync": "always"}
         settings |= options or {}
         container.with_command(["redis-server", *(f"--{name} {value}" for name, value in settings.items())])
@@ -129,6 +129,11 @@ def _kafka_settings(port: int) -> dict[str, str | int]:
         "log.retention.ms": -1,
         "log.cleaner.min.compaction.lag.ms": 86_400_000,
     }
+
+
+def _publish(container: DockerContainer, inner: str, port: int) -> None:
+    # On loopback only, which the engine's interface can do and the wrapper's type does not say.
+    cast(dict[str, Any], container.ports)[inner] = (LOOPBACK, port)
 
 
 def _need_docker() -> None:

@@ -65,9 +65,7 @@ class EmbeddedKafka:
 class EmbeddedRedis(LocalRedis):
     """The wheel's Valkey."""
 
-    def __init__(
-        self, directory: Path, *, appendonly: bool = False, options: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, *, appendonly: bool = False, options: Mapping[str, str] | None = None) -> None:
         try:
             binary = valkey_command(0, directory)[0]
         except EmbeddedServerMissing as error:

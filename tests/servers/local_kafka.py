@@ -37,14 +37,14 @@ DOWNLOAD_TIMEOUT_S = 600.0
 class LocalKafka:
     """A cluster of one or three nodes; `nodes` are there to be killed one at a time.
 
-    `settings` are lines of server.properties that go before ours.
+    `settings` are lines of server.properties that replace or add to those below.
     """
 
     def __init__(self, directory: Path, nodes: int = 1, settings: Mapping[str, str] | None = None) -> None:
         why_not = local_kafka_unavailable()
         if why_not:
             raise ServerUnavailable(why_not)
-        self.name = f"Apache Kafka {KAFKA_VERSION} (local process)"
+        self.name = local_kafka_name()
         voters = {number: free_port() for number in range(1, nodes + 1)}
         self.nodes = [LocalKafkaNode(number, voters, directory, settings or {}) for number in voters]
         _format(self.nodes)
@@ -151,7 +151,6 @@ def _properties(node: LocalKafkaNode, controller_ports: Mapping[int, int], setti
     replicas = len(controller_ports)
     in_sync = min(2, replicas)
     lines = {
-        **settings,
         "process.roles": "broker,controller",
         "node.id": node.number,
         "controller.quorum.voters": ",".join(f"{n}@{LOOPBACK}:{port}" for n, port in controller_ports.items()),
@@ -185,6 +184,7 @@ def _properties(node: LocalKafkaNode, controller_ports: Mapping[int, int], setti
         "log.cleaner.min.compaction.lag.ms": 86_400_000,
         # Hundreds of topics of a few records each: 10 MiB of index for each partition would be out of proportion.
         "log.index.size.max.bytes": 1_048_576,
+        **settings,
     }
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
@@ -226,6 +226,11 @@ def local_kafka_unavailable() -> str | None:
     if not _cached_jars().exists() and shutil.which("mvn") is None:
         return f"no mvn to fetch Kafka {KAFKA_VERSION}"
     return None
+
+
+def local_kafka_name() -> str:
+    """Product and version of what `LocalKafka` runs."""
+    return f"Apache Kafka {KAFKA_VERSION} (local process)"
 
 
 def _cached_jars() -> Path:
