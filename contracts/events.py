@@ -1,16 +1,23 @@
 """A Kafka record's bytes and headers → an event, or the reason why it is none.
 
 Pure: the same record always gives the same answer, and nothing that comes in ever raises.
+
+`contracts.forms` reads what a record claims, in any of the three forms. Here is the one path by which every claim is
+judged; the order of its checks is the order of the reasons in interfaces, section 7.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from contracts.facts import Entity, EvidenceSnapshot, OperationRun, RestoreRun, Source
-from contracts.ids import Partitioner
+from contracts.facts import MAX_SEQUENCE, Entity, EvidenceSnapshot, OperationRun, RestoreRun, Source
+from contracts.forms import Claim, Headers, Refused, read_claim, read_headers
+from contracts.ids import Partitioner, is_identifier, partition_of
 from contracts.letters import Reason
 from contracts.topics import Topics
+from contracts.violations import NOTHING, InvalidInput, complaint, quote, show
+from contracts.wire import DeletedData, DeletedRow, read_changed, read_identifier, read_sequence, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +89,17 @@ class Rejected:
 
 Event = Changed | Deleted | Ignored | Rejected
 
+IGNORED = Ignored()
+
 MAX_VALUE_BYTES = 524_288
-"""Default of the setting LIMITS__VALUE_BYTES: a thousand times a usual event, and checked before parsing."""
+"""Default of the setting LIMITS__VALUE_BYTES: over a thousand times a usual event, and checked before parsing."""
+
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?", re.ASCII)
+"""W3C Trace Context, later versions included. Anything else is free text, and is not passed on."""
 
 
 class Decoder:
-    """Decodes records of the three entity topics; built once, as it holds the topics' names."""
+    """Decodes records of the three entity topics. Built once: it holds the topics' names and the limits."""
 
     def __init__(
         self, topics: Topics, partitions: int, partitioner: Partitioner, max_value_bytes: int = MAX_VALUE_BYTES
@@ -98,4 +110,84 @@ class Decoder:
         self._max_value_bytes = max_value_bytes
 
     def decode(self, record: Record) -> Event:
-        raise NotImplementedError
+        """The event that the record is, or why it is none. The record's topic is one of the three entity topics."""
+        entity, value = self._entities[record.topic], record.value
+        if value is None:
+            return IGNORED
+        if len(value) > self._max_value_bytes:
+            limit = f"at most {self._max_value_bytes} bytes"
+            return Rejected("too_large", complaint("value", limit, f"{len(value)} bytes"))
+        headers: Headers = {}
+        try:
+            headers = read_headers(record.headers)
+            claim = read_claim(headers, value, entity)
+        except Refused as refusal:
+            return Rejected(refusal.reason, refusal.detail, traceparent=_traceparent(headers, None))
+        return self._judge(record, claim, _traceparent(headers, claim.traceparent))
+
+    def _judge(self, record: Record, claim: Claim, traceparent: str | None) -> Event:
+        sequence = read_sequence(claim.sequence)
+        if sequence is None:
+            expected = f"decimal digits, up to {MAX_SEQUENCE}"
+            detail = complaint(claim.sequence_place, expected, show(claim.sequence))
+            return Rejected("missing_sequence", detail, self._mark(record, claim, None), traceparent)
+        source = Source(record.topic, record.partition, record.offset, record.timestamp)
+        try:
+            event = _event(record, claim, sequence, source, traceparent)
+        except InvalidInput as violation:
+            return Rejected("schema_violation", str(violation), self._mark(record, claim, sequence), traceparent)
+        if not event.tenant_id or record.key != event.tenant_id.encode():
+            expected = f"the tenant id {quote(event.tenant_id)}" if event.tenant_id else "a tenant id"
+            return Rejected("key_mismatch", complaint("key", expected, _show_key(record.key)), None, traceparent)
+        partition = partition_of(event.tenant_id, self._partitions, self._partitioner)
+        if record.partition != partition:
+            expected = f"{partition} ({self._partitioner} of {quote(event.tenant_id)}, {self._partitions} partitions)"
+            detail = complaint("partition", expected, str(record.partition))
+            return Rejected("partition_mismatch", detail, None, traceparent)
+        return event
+
+    def _mark(self, record: Record, claim: Claim, sequence: int | None) -> Mark | None:
+        """The entity that an unreadable event was about, where it is readable and the record lies where it belongs."""
+        data = claim.data
+        if not isinstance(data, dict):
+            return None
+        entity_id = read_identifier(data.get("id"))
+        tenant_id = _tenant_of_key(record.key) if claim.tenant_is_key else read_identifier(data.get("tenant_id"))
+        if not entity_id or not tenant_id or record.key != tenant_id.encode():
+            return None
+        if record.partition != partition_of(tenant_id, self._partitions, self._partitioner):
+            return None
+        return Mark(claim.entity, tenant_id, entity_id, sequence)
+
+
+def _event(record: Record, claim: Claim, sequence: int, source: Source, traceparent: str | None) -> Changed | Deleted:
+    """The event, its tenant not yet compared with the key; raises InvalidInput."""
+    entity = claim.entity
+    if claim.verb == "changed":
+        facts = read_changed(entity, claim.data, claim.path, sequence, source)
+        return Changed(entity, facts.tenant_id, facts.id, sequence, facts, source, traceparent)
+    if claim.tenant_is_key:
+        row = validate(DeletedRow, claim.data, claim.path)
+        return Deleted(entity, _tenant_of_key(record.key), row.id, sequence, source, traceparent)
+    data = validate(DeletedData, claim.data, claim.path)
+    return Deleted(entity, data.tenant_id, data.id, sequence, source, traceparent)
+
+
+def _tenant_of_key(key: bytes | None) -> str:
+    """The tenant id that a record's key is; empty if it is none."""
+    text = (key or b"").decode(errors="replace")
+    return text if is_identifier(text) else ""
+
+
+def _show_key(key: bytes | None) -> str:
+    return show(NOTHING) if key is None else quote(key.decode(errors="replace"))
+
+
+def _traceparent(headers: Headers, attribute: object) -> str | None:
+    """The first of header, binary attribute and structured attribute that is a W3C traceparent."""
+    for value in (headers.get("traceparent"), headers.get("ce_traceparent")):
+        if value:
+            text = value.decode(errors="replace")
+            if TRACEPARENT.fullmatch(text):
+                return text
+    return attribute if isinstance(attribute, str) and TRACEPARENT.fullmatch(attribute) else None
