@@ -41,8 +41,8 @@ class Unfit(ProjectorError):
 
     exit_code = 2
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
 
 
@@ -124,6 +124,9 @@ class OffsetOutOfRange(ProjectorError):
     def __init__(self, topic: str, partition: int, offset: int, low: int, high: int) -> None:
         self.topic = topic
         self.partition = partition
+        self.offset = offset
+        self.low = low
+        self.high = high
         super().__init__(
             f"{topic} partition {partition}: the committed offset is {offset}, the log holds {low} to {high}; "
             "records were lost before they were read, or the topic was made anew. Reset the group's offset to go on"

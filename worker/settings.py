@@ -416,7 +416,10 @@ def variable_of(location: tuple[str | int, ...]) -> str:
 
 def masked_url(url: str) -> str:
     """The URL with a mask in place of its password, also one given as `?password=`."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
     place = parts.netloc
     if "@" in place:
         login, _, host = place.rpartition("@")
