@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -118,13 +117,6 @@ class ChildProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-
-    def pause(self) -> None:
-        """Let it hang: it keeps its connections and answers nothing."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
 
     def last_words(self, lines: int = 10) -> str:
         """The end of its log, for an error message."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tests.servers.hanging import pause, resume
 from tests.servers.kafka_answers import kafka_answers
 from tests.servers.local_redis import LocalRedis
 from tests.servers.ports import ServerUnavailable
@@ -53,10 +54,10 @@ class EmbeddedKafka:
         self.start()
 
     def pause(self) -> None:
-        self.process.pause()
+        pause(self.process)
 
     def resume(self) -> None:
-        self.process.resume()
+        resume(self.process)
 
     def close(self) -> None:
         self.process.kill()

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.servers.hanging import pause, resume
 from tests.servers.kafka_answers import kafka_answers
 from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
@@ -130,10 +131,10 @@ class LocalKafkaNode:
         self.process.kill()
 
     def pause(self) -> None:
-        self.process.pause()
+        pause(self.process)
 
     def resume(self) -> None:
-        self.process.resume()
+        resume(self.process)
 
     def close(self) -> None:
         self.process.kill()

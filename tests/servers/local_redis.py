@@ -12,6 +12,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.servers.hanging import pause, resume
 from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
 from worker.embedded import LOOPBACK, ChildProcess, EmbeddedServerMissing, free_port, redis_options, valkey_command
@@ -67,10 +68,10 @@ class LocalRedis:
         self.start()
 
     def pause(self) -> None:
-        self.process.pause()
+        pause(self.process)
 
     def resume(self) -> None:
-        self.process.resume()
+        resume(self.process)
 
     def close(self) -> None:
         self.process.kill()
