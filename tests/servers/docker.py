@@ -150,12 +150,12 @@ def docker_unavailable() -> str | None:
 
     try:
         client = docker.from_env(timeout=5)
-    except DockerException as error:
-        return f"no Docker engine answers ({error})"
+    except DockerException:
+        return "no Docker engine answers"
     try:
         client.ping()
-    except DockerException as error:
-        return f"no Docker engine answers ({error})"
+    except DockerException:
+        return "no Docker engine answers"
     finally:
         client.close()
     return None

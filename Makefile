@@ -1,0 +1,45 @@
+# Everything runs in one environment, .venv, made from the locked requirements when it is missing or out of date.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock
+
+help:   ## this list
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1 \t\2/p' Makefile
+
+demo: $(READY)   ## a recorded story on embedded servers; ends by itself
+	$(BIN)/restore-projector demo
+
+test: $(READY)   ## all tests; ARGS="--backend embedded -k NAME" goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)   ## lint, format, types, layers, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m projections.book --check
+
+bench: $(READY)   ## throughput and latency on this machine
+	$(BIN)/python -m tests.bench
+
+# One resolution for every platform and Python from 3.11 on, and no address of an index in what it writes.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock" pyproject.toml
+
+lock: $(READY)   ## the newest versions that pyproject.toml allows, into requirements/
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/$(LOCK) --upgrade --output-file requirements/run.txt
+	$(BIN)/$(LOCK) --upgrade --extra demo --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
