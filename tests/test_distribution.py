@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("contracts", "projections", "worker")
 COMMAND_TIMEOUT_S = 60.0
 
-FACTS = {
+FACTS: dict[str, object] = {
     "restore_run": {"id": "rr-1", "tenant_id": "t-1", "status": "draft", "is_dry_run": False},
     "operation_run": None,
     "evidence_snapshots": [],
@@ -76,7 +76,7 @@ def test_the_installed_dependencies_agree_with_each_other(installed: Path) -> No
 def _run(*command: str, stdin: str = "", timeout_s: float = COMMAND_TIMEOUT_S) -> str:
     """What the command prints; it runs outside the checkout, so that nothing is imported from there."""
     done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=timeout_s, cwd=Path(sys.prefix), check=False
+        command, input=stdin, capture_output=True, text=True, timeout=timeout_s, cwd=Path("/"), check=False
     )
     assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout
