@@ -18,7 +18,7 @@ DONE = ("completed", "partial", "completed_with_errors")
 
 
 def check(facts: Facts, state: str, document: dict[str, Any]) -> None:
-    """Fails with the first thing that is said and not proven. An operation that the run does not name proves nothing."""
+    """Fails with the first thing that is said and not proven. An operation that the run does not name is no proof."""
     run, operation = facts.run, facts.operation
     if operation is not None and (operation.tenant_id, operation.id) != (run.tenant_id, run.operation_run_id):
         facts = replace(facts, operation=None)

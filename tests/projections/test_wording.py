@@ -101,7 +101,12 @@ def test_the_forbidden_claims_are_the_contracts() -> None:
 def test_a_rule_quotes_what_the_contract_says(rule: Rule) -> None:
     assert rule.contract
     for passage in rule.contract:
-        assert passage.words in SECTIONS[passage.state], passage
+        assert _without_spaces(passage.words) in _without_spaces(SECTIONS[passage.state]), passage
+
+
+def _without_spaces(text: str) -> str:
+    """The contract's text has words run together in places; a quotation sets the spaces again."""
+    return "".join(text.split())
 
 
 def test_a_rule_explains_itself_in_sentences() -> None:
