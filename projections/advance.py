@@ -2,12 +2,12 @@
 
 Every input ends in exactly one of four ways, which are counted: *applied*, *stale* (an event with a larger sequence was
 there before), *ignored* (a null value) or a *dead letter*. What is applied bears on runs: on the run itself, on those
-that name the operation, or on those whose operation keeps the snapshot. Each of them takes a revision and
-is decided again, and if its state is another one now, that is a change.
+that name the operation, or on those whose operation keeps the snapshot. Each of them takes a revision and is decided
+again, and if its state is another one now, that is a change.
 
 Time is an input as well. Before a record is applied, the deadlines up to its timestamp fall, in order; so an evidence
-expires between the records where it would have, however late they are read. Nothing here reads a clock or
-depends on how inputs are cut into batches: the same inputs in the same order give the same documents, revisions and changes.
+expires between the records where it would have, however late they are read. Nothing here reads a clock or depends on
+how inputs are cut into batches: the same inputs in the same order give the same documents, revisions and changes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from projections.record import (
 )
 from projections.rules import decide
 from projections.workspace import Workspace
-
 
 Outcome = Literal["applied", "stale", "ignored", "dead_letter"]
 
@@ -100,8 +99,10 @@ NEVER: Final = 0
 
 
 def advance(workspace: Workspace, effects: Effects, input: Input, present: int) -> Outcome:
-    """Apply one input; returns how it ended. `present`, in ms, bounds stream time: a record stamped in the future
-    expires nothing."""
+    """Apply one input; returns how it ended.
+
+    `present`, in ms, bounds stream time: a record stamped in the future expires nothing.
+    """
     time = min(input.at, present)
     advance_time(workspace, effects, time)
     event = input.event
@@ -150,9 +151,7 @@ def current_document(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
     return state_document(record, facts, decide(facts))
 
 
-def _apply(
-    workspace: Workspace, effects: Effects, input: Input, event: Changed | Deleted, cause: Cause
-) -> Outcome:
+def _apply(workspace: Workspace, effects: Effects, input: Input, event: Changed | Deleted, cause: Cause) -> Outcome:
     """Apply an event unless it is stale or cannot be; returns how it ended."""
     deleted = isinstance(event, Deleted)
     if not _is_newer(event.sequence, *_stored_sequence(workspace, event), deleted=deleted):
@@ -269,7 +268,7 @@ def _link(workspace: Workspace, run: RestoreRun, operation_id: str) -> None:
 def _unlink(workspace: Workspace, run: RestoreRun) -> None:
     assert run.operation_run_id is not None
     operation = workspace.operation(run.tenant_id, run.operation_run_id)
-    assert operation is not None and run.id in operation.runs, "a linked run is in its operation's record"
+    assert operation is not None, "a linked run's operation has a record"
     operation.runs.remove(run.id)
     _put_operation(workspace, run.tenant_id, run.operation_run_id, operation)
 
@@ -350,9 +349,7 @@ def _put_operation(workspace: Workspace, tenant: str, id: str, record: Operation
     workspace.put(Key("operation", tenant, id), None if record.is_empty else record)
 
 
-def _decide_all_again(
-    workspace: Workspace, effects: Effects, tenant: str, runs: Iterable[str], cause: Cause
-) -> None:
+def _decide_all_again(workspace: Workspace, effects: Effects, tenant: str, runs: Iterable[str], cause: Cause) -> None:
     for id in sorted(runs):
         record = workspace.run(tenant, id)
         assert record is not None, "an operation's record names only runs that exist"

@@ -12,8 +12,8 @@ from projections.advance import Input
 class InputDecoder:
     """Decodes events and operators' commands alike.
 
-    A replayed record keeps its identity (source, sequence, and itself as a dead letter); its place in merged order and its
-    time are those of the command that brought it.
+    A replayed record keeps its identity (source, sequence, and itself as a dead letter); its place in merged order and
+    its time are those of the command that brought it.
     """
 
     def __init__(

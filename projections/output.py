@@ -27,8 +27,7 @@ def state_document(record: RunRecord, facts: Facts, rule: Rule) -> dict[str, Any
         "previous_state": record.previous_state,
         **decided,
         "timeline": [
-            {"revision": t.revision, "state": t.state, "changed_at": format_time(t.changed_at)}
-            for t in record.timeline
+            {"revision": t.revision, "state": t.state, "changed_at": format_time(t.changed_at)} for t in record.timeline
         ],
         "policy": POLICY,
         "changed_at": format_time(record.changed_at),

@@ -8,8 +8,8 @@ Four kinds, each a key of one of the two compacted topics and a string in Redis 
     snapshot      snapshot/<tenant>/<id>       where a snapshot is now, and its sequence
 
 An operation's record is the place where things meet: runs and snapshots may come before the operation, and no run
-ever has to be searched for. Facts have one home each: a run's in its document, an operation's and its kept snapshots' in
-the operation's record. A document repeats the latter two, but they are never read back from there.
+ever has to be searched for. Facts have one home each: a run's in its document, an operation's and its kept snapshots'
+in the operation's record. A document repeats the latter two, but they are never read back from there.
 
 `due` is the record's deadline in stream time, if it has one: a kept snapshot's is its expiry, a deletion's the
 end of its memory. So the store's index of deadlines follows from the records alone.
@@ -97,7 +97,8 @@ class DeletedRun:
 class OperationRecord:
     """An operation and what hangs on it; `operation` is None while only links, snapshots or marks are known.
 
-    `unreadable` names, as `<entity>/<id>`, the operation and those of its snapshots whose newest event could not be read.
+    `unreadable` names, as `<entity>/<id>`, the operation and those of its snapshots whose newest event could not be
+    read.
     """
 
     operation: OperationRun | None = None
@@ -180,9 +181,13 @@ def _operation_record_from_json(value: dict[str, Any]) -> OperationRecord:
 
 def encode_internal(record: InternalRecord) -> bytes:
     """The bytes of an internal record, for the internal topic and the store alike."""
+    return encode(_internal_to_json(record))
+
+
+def _internal_to_json(record: InternalRecord) -> dict[str, Any]:
     match record:
         case DeletedRun():
-            value: dict[str, Any] = {
+            return {
                 "sequence": record.sequence,
                 "revision": record.revision,
                 "changed_at": record.changed_at,
@@ -191,7 +196,7 @@ def encode_internal(record: InternalRecord) -> bytes:
             }
         case OperationRecord():
             operation = record.operation
-            value = {
+            return {
                 "operation": None if operation is None else operation_to_json(operation),
                 "runs": sorted(record.runs),
                 "snapshots": [snapshot_to_json(record.snapshots[id]) for id in sorted(record.snapshots)],
@@ -199,11 +204,10 @@ def encode_internal(record: InternalRecord) -> bytes:
                 "due": record.due,
             }
         case SnapshotRecord():
-            value = {
+            return {
                 "sequence": record.sequence,
                 "operation_run_id": record.operation_run_id,
                 "kept": record.kept,
                 "deleted": record.deleted,
                 "due": record.due,
             }
-    return encode(value)

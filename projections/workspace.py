@@ -1,8 +1,8 @@
 """The records of one partition while events are applied to them.
 
 A workspace is told which records the store holds (`load`), hands them out to be changed, and remembers which ones
-were. It is either partial, as in the worker, where asking for a record that was not loaded is a bug, or complete, as when
-a whole history is folded from nothing, where what was never written does not exist.
+were. It is either partial, as in the worker, where asking for a record that was not loaded is a bug, or complete, as
+when a whole history is folded from nothing, where what was never written does not exist.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Workspace:
             if record is not None or key not in self._absent or key.kind == "run":
                 yield key, record
 
-    def keys(self) -> Iterable[Key]:
+    def existing(self) -> Iterable[Key]:
         """The keys of all records that exist."""
         return [key for key, record in self._records.items() if record is not None]
 

@@ -1,0 +1,208 @@
+"""A batch of one partition: read what its inputs may touch, apply them, and say what is to be published and stored.
+
+Nothing is written here. The loop publishes the batches of all partitions in one transaction and only then hands each
+partition's writes to the store.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from contracts.decision import encode
+from contracts.documents import change_headers
+from contracts.events import Record
+from contracts.letters import letter_headers
+from contracts.topics import Topics
+from projections.advance import Effects, Input, Outcome, advance, advance_time, current_document
+from projections.closure import read_closure, starting_keys
+from projections.record import DeletedRun, Key, OperationRecord, RunRecord, decode_record, encode_internal
+from projections.record import Record as StoreRecord
+from projections.workspace import Workspace
+from worker.errors import StoreDamaged
+from worker.partition import Partition
+from worker.ports import Output, Position, Store, Stored, StoredInternal, StoredRun
+
+MAX_LOADED: Final = 50_000
+"""Records that a batch may read: at 3 KB each 150 MB, which only operations with hundreds of runs come near."""
+MAX_DECIDED: Final = 20_000
+"""Decisions after which a batch takes no further input: about half a second of work."""
+MAX_DUE: Final = 1_000
+"""Deadlines that a batch takes from the store."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one partition contributes to a transaction.
+
+    `outputs` and `writes`: to publish and then to store. `taken`: how many of the records given were used, from the
+    first on; the others are to be given back.
+    """
+
+    partition: Partition
+    taken: Sequence[Record]
+    outputs: list[Output] = field(default_factory=list)
+    writes: list[Stored] = field(default_factory=list)
+    stream_time: int = 0
+    outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
+    """How many records of each input topic ended in which way."""
+    effects: Effects = field(default_factory=Effects)
+
+    def position_after(self, offsets: Sequence[int], topics: Topics) -> Position:
+        """Where the store is once this batch's writes are in it, given the offset of each output."""
+        before = self.partition.position
+        state, internal = before.state, before.internal
+        for output, offset in zip(self.outputs, offsets, strict=True):
+            if output.topic == topics.decision_state:
+                state = offset + 1
+            elif output.topic == topics.internal:
+                internal = offset + 1
+        return Position(before.generation, state, internal)
+
+    @property
+    def documents(self) -> int:
+        """How many state documents, or their tombstones, it publishes."""
+        return sum(isinstance(write, StoredRun) for write in self.writes)
+
+    @property
+    def earliest_due(self) -> int | None:
+        """The earliest deadline among what is to be stored."""
+        return min((w.due for w in self.writes if isinstance(w, StoredInternal) and w.due is not None), default=None)
+
+
+class Batcher:
+    """Makes batches. `to_input`: what a record of any input topic says; `topics`: where outputs go."""
+
+    def __init__(self, store: Store, to_input: Callable[[Record], Input], topics: Topics) -> None:
+        self._store = store
+        self._to_input = to_input
+        self._topics = topics
+
+    def prepare(self, partition: Partition, records: Sequence[Record], present: int, until: int | None = None) -> Batch:
+        """Apply records in the order given, and with `until` deadlines up to that time after them.
+
+        `present`, in ms, bounds stream time. Raises PositionMoved if the store is not where the partition believes,
+        StoreDamaged if what it holds contradicts itself.
+        """
+        inputs = [self._to_input(record) for record in records]
+        workspace, inputs, until = self._load(partition, inputs, present, until)
+        effects = Effects()
+        outcomes: Counter[tuple[str, Outcome]] = Counter()
+        used = 0
+        for input in inputs:
+            outcomes[records[used].topic, advance(workspace, effects, input, present)] += 1
+            used += 1
+            if effects.counts["decided"] >= MAX_DECIDED:
+                break
+        if until is not None and used == len(inputs):
+            advance_time(workspace, effects, until)
+        taken = records[:used]
+        batch = Batch(partition, taken, stream_time=workspace.stream_time, outcomes=outcomes, effects=effects)
+        self._collect(batch, workspace, effects)
+        return batch
+
+    def _load(
+        self, partition: Partition, inputs: list[Input], present: int, until: int | None
+    ) -> tuple[Workspace, list[Input], int | None]:
+        """A workspace with all that the inputs may touch, and as many inputs as it can be had for."""
+        while True:
+            workspace = Workspace(partition.stream_time)
+            times = [partition.stream_time, *(min(i.at, present) for i in inputs)]
+            horizon = max(times) if until is None else max(*times, until)
+            due, full = self._due(partition, horizon)
+            if full:
+                # There are more deadlines than a batch takes: what lies behind the last of them has to wait.
+                until = due[-1][0]
+                inputs = _before(inputs, until, present)
+            keys = [key for i in inputs for key in starting_keys(i.event)]
+            keys += [key for _, key in due]
+            if read_closure(workspace, keys, lambda keys: self._read(partition, keys), MAX_LOADED):
+                _check(partition.number, workspace)
+                return workspace, inputs, until
+            assert len(inputs) > 1, "one input's records are bounded by MAX_LINKS"
+            inputs, until = inputs[: len(inputs) // 2], None
+
+    def _due(self, partition: Partition, horizon: int) -> tuple[list[tuple[int, Key]], bool]:
+        if partition.next_due is None or partition.next_due > horizon:
+            return [], False
+        due = self._store.due(partition.number, partition.position, horizon, MAX_DUE)
+        return due, len(due) == MAX_DUE
+
+    def _read(self, partition: Partition, keys: list[Key]) -> Iterable[StoreRecord | None]:
+        for key, data in zip(keys, self._store.read(partition.number, partition.position, keys), strict=True):
+            if data is None:
+                yield None
+                continue
+            try:
+                yield decode_record(key, data)
+            except (KeyError, TypeError, ValueError) as error:
+                raise StoreDamaged(partition.number, f"{key} cannot be read: {error!r}") from error
+
+    def _collect(self, batch: Batch, workspace: Workspace, effects: Effects) -> None:
+        for key, record in workspace.changes():
+            if key.kind == "run":
+                assert record is None or isinstance(record, RunRecord)
+                self._collect_run(batch, workspace, effects, key, record)
+            else:
+                assert not isinstance(record, RunRecord)
+                value = None if record is None else encode_internal(record)
+                due = None if record is None or isinstance(record, DeletedRun) else record.due
+                batch.outputs.append(self._output(batch, self._topics.internal, key, value))
+                batch.writes.append(StoredInternal(key, value, due))
+        for change in effects.changes:
+            headers = change_headers(change.body, self._topics.prefix, change.traceparent)
+            value = encode(change.body)
+            batch.outputs.append(self._output(batch, self._topics.decision_changes, change.key, value, headers))
+        for letter in effects.letters:
+            headers = letter_headers(letter.record, letter.reason, letter.detail)
+            topic, number = self._topics.dead_letters, batch.partition.number
+            batch.outputs.append(Output(topic, number, letter.record.key, letter.record.value, headers))
+
+    def _collect_run(
+        self, batch: Batch, workspace: Workspace, effects: Effects, key: Key, record: RunRecord | None
+    ) -> None:
+        traceparent = effects.traceparents.get(key)
+        headers = [] if traceparent is None else [("traceparent", traceparent.encode())]
+        if record is None:
+            gone = workspace.deleted_run(key.tenant, key.id)
+            assert gone is not None, "a run that is gone is remembered"
+            value = None
+            headers.append(("revision", str(gone.revision).encode()))
+            batch.writes.append(StoredRun(key, None))
+        else:
+            value = encode(current_document(workspace, record))
+            batch.writes.append(StoredRun(key, value, record.state, record.changed_at))
+        batch.outputs.append(self._output(batch, self._topics.decision_state, key, value, headers))
+
+    @staticmethod
+    def _output(
+        batch: Batch, topic: str, key: Key, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()
+    ) -> Output:
+        return Output(topic, batch.partition.number, str(key).encode(), value, headers)
+
+
+def _before(inputs: list[Input], horizon: int, present: int) -> list[Input]:
+    """The inputs up to the first that is not before `horizon`."""
+    for at, input in enumerate(inputs):
+        if min(input.at, present) >= horizon:
+            return inputs[:at]
+    return inputs
+
+
+def _check(partition: int, workspace: Workspace) -> None:
+    """Links must be the same from both ends: what a lost or foreign key breaks first."""
+    for key in workspace.existing():
+        record = workspace.find(key)
+        if isinstance(record, OperationRecord):
+            for id in record.runs:
+                run = workspace.run(key.tenant, id)
+                if run is None or run.run.operation_run_id != key.id:
+                    raise StoreDamaged(partition, f"{key} names run {id}, which does not name it")
+        elif isinstance(record, RunRecord) and record.run.operation_run_id is not None:
+            operation = workspace.operation(key.tenant, record.run.operation_run_id)
+            if operation is None or key.id not in operation.runs:
+                raise StoreDamaged(
+                    partition, f"run {key} names operation {record.run.operation_run_id}, which does not"
+                )

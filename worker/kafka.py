@@ -1,0 +1,345 @@
+"""The log in Kafka, on kafka-python: one consumer in the group, one transactional producer, one reader for restoring.
+
+Four bugs of kafka-python 3.0.12 are worked around here, each in one place:
+
+    lost request          `BoundedProducer`: a time limit on what would wait for ever
+    join lost between polls   `KafkaLog.membership` and the loop's long polls while the group is not stable
+    pause and resume      `CONSUMER_OPTIONS`: `max_poll_records` so large that a fetch is never returned in part
+    commit without flush  `KafkaLog.publish`: flush, then every future, then offsets, then commit
+
+Offsets are committed with stream time as their metadata, so that time is as exactly-once as everything else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.base import MemberState
+from kafka.errors import (
+    FencedInstanceIdError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+from kafka.structs import OffsetAndMetadata
+
+from contracts.events import Record
+from contracts.topics import Topics
+from worker import ports
+from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge, Unfit
+from worker.ports import Committed, Ends, LogSlice, Membership, Output
+from worker.settings import KafkaSettings
+
+CALL_TIMEOUT_MS: Final = 12_000
+"""Limit of a call that belongs to a transaction: a little more than the transaction itself may last."""
+READ_TIMEOUT_MS: Final = 200
+"""How long the restoring reader waits for a fetch."""
+REFRESH_MS: Final = 30_000
+"""Age at which metadata is asked for again: within it a partition that was added to a topic is noticed."""
+
+PRODUCER_OPTIONS: Final[dict[str, Any]] = {
+    "acks": "all",
+    "linger_ms": 0,
+    "retry_backoff_ms": 3,  # slept on CONCURRENT_TRANSACTIONS: 100 gives 11 transactions a second, 3 gives 180
+    "batch_size": 1 << 20,  # 16 KiB: a third of the throughput
+    "max_request_size": 8 << 20,
+    "compression_type": "lz4",
+    "metrics_enabled": False,
+    "request_timeout_ms": 5_000,
+    "delivery_timeout_ms": 8_000,
+    "max_block_ms": CALL_TIMEOUT_MS,
+    "reconnect_backoff_max_ms": 1_000,
+}
+
+CONSUMER_OPTIONS: Final[dict[str, Any]] = {
+    "isolation_level": "read_committed",
+    "enable_auto_commit": False,
+    "auto_offset_reset": "none",
+    "max_poll_records": 10**6,  # a fetch returned in part and then paused would never be returned again
+    "max_partition_fetch_bytes": 256 << 10,  # what bounds memory instead
+    "retry_backoff_ms": 20,
+    "metrics_enabled": False,
+    "reconnect_backoff_max_ms": 1_000,
+}
+
+
+class BoundedProducer(KafkaProducer):  # type: ignore[misc]  # kafka-python has no types
+    """A producer whose transactional calls end. Past the limit their result is unknown: take a new producer."""
+
+    def send_offsets_to_transaction(self, offsets: Any, group_metadata: Any) -> None:
+        result = self._transaction_manager.send_offsets_to_transaction(offsets, group_metadata)
+        self._sender.wakeup()
+        self._bounded(result, "send_offsets_to_transaction")
+
+    def commit_transaction(self) -> None:
+        result = self._transaction_manager.begin_commit()
+        self._sender.wakeup()
+        self._bounded(result, "commit_transaction")
+
+    @staticmethod
+    def _bounded(result: Any, call: str) -> None:
+        if not result.wait(CALL_TIMEOUT_MS):
+            raise KafkaTimeoutError(f"{call} did not end within {CALL_TIMEOUT_MS} ms")
+
+
+class _HoldAssigned(ConsumerRebalanceListener):  # type: ignore[misc]  # as above
+    """Newly assigned partitions stand still until they are taken over: nothing is fetched from a guessed offset."""
+
+    def __init__(self, log: KafkaLog) -> None:
+        self._log = log
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        pass
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        for partition in assigned:
+            self._log.consumer.pause(partition)
+            self._log.consumer.seek(partition, 0)
+
+
+class KafkaLog:
+    """`worker.ports.Log` on kafka-python. Construction connects, and raises KafkaUnreachable if nobody answers.
+
+    `transactional_id` and `instance`: see `worker.settings`; with an instance the consumer is a static member.
+    """
+
+    def __init__(self, settings: KafkaSettings, topics: Topics, transactional_id: str) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._transactional_id = transactional_id
+        self._producer: BoundedProducer | None = None
+        self._reading: tuple[int, int, int] | None = None
+        self._partition_count: int | None = None
+        with self._translated():
+            self.consumer = KafkaConsumer(
+                group_id=settings.group_id,
+                group_instance_id=settings.instance,
+                partition_assignment_strategy=[RangePartitionAssignor],  # the only one that keeps inputs together
+                session_timeout_ms=settings.session_timeout_ms,
+                heartbeat_interval_ms=settings.heartbeat_interval_ms,
+                fetch_max_wait_ms=settings.fetch_max_wait_ms,
+                **CONSUMER_OPTIONS,
+                **settings.client_options(),
+            )
+            self._reader = self._plain_consumer("read_committed")
+            self._ends_reader = self._plain_consumer("read_uncommitted")
+            self._admin = KafkaAdminClient(**settings.client_options())
+        self.consumer.subscribe(list(topics.inputs), listener=_HoldAssigned(self))
+
+    def _plain_consumer(self, isolation_level: str) -> KafkaConsumer:
+        options = CONSUMER_OPTIONS | {"isolation_level": isolation_level, "max_partition_fetch_bytes": 1 << 20}
+        return KafkaConsumer(
+            fetch_max_wait_ms=self._settings.fetch_max_wait_ms, **options, **self._settings.client_options()
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Errors of the library that mean something to the loop; the others mean recovery, whatever they are."""
+        try:
+            yield
+        except FencedInstanceIdError as error:
+            raise Fenced(
+                f"another member of group {self._settings.group_id} has our instance {self._settings.instance}"
+            ) from error
+        except (KafkaConnectionError, KafkaTimeoutError) as error:
+            raise KafkaUnreachable(self._settings.bootstrap_servers, str(error)) from error
+
+    # The group's consumer
+
+    def poll(self, timeout_ms: int) -> list[Record]:
+        with self._translated():
+            polled = self.consumer.poll(timeout_ms)
+        return [_record(record) for records in polled.values() for record in records]
+
+    def membership(self) -> Membership | None:
+        metadata = self.consumer.group_metadata()
+        if metadata.state is not MemberState.STABLE or metadata.generation_id < 0 or not metadata.member_id:
+            return None
+        assigned = self.consumer.assignment()
+        numbers = frozenset(tp.partition for tp in assigned)
+        missing = [
+            f"{topic} partition {number} is not assigned to us, though partition {number} of other inputs is"
+            for number in sorted(numbers)
+            for topic in self._topics.inputs
+            if TopicPartition(topic, number) not in assigned
+        ]
+        if missing:
+            raise Unfit(["the inputs have different numbers of partitions", *missing])
+        return Membership(metadata.generation_id, metadata.member_id, numbers, metadata)
+
+    def committed(self, partitions: Iterable[int]) -> Mapping[ports.TopicPartition, Committed]:
+        inputs = [TopicPartition(topic, number) for number in partitions for topic in self._topics.inputs]
+        with self._translated():
+            low = self._ends_reader.beginning_offsets(inputs, timeout_ms=CALL_TIMEOUT_MS)
+            high = self._ends_reader.end_offsets(inputs, timeout_ms=CALL_TIMEOUT_MS)
+            found: dict[ports.TopicPartition, Committed] = {}
+            for tp in inputs:
+                committed = self.consumer.committed(tp, metadata=True, timeout_ms=CALL_TIMEOUT_MS)
+                if committed is None or committed.offset < 0:
+                    found[tp.topic, tp.partition] = Committed(low[tp], 0)
+                elif low[tp] <= committed.offset <= high[tp]:
+                    found[tp.topic, tp.partition] = Committed(committed.offset, _stream_time(committed.metadata))
+                else:
+                    raise OffsetOutOfRange(tp.topic, tp.partition, committed.offset, low[tp], high[tp])
+        return found
+
+    def resume_at(self, offsets: Mapping[ports.TopicPartition, int]) -> None:
+        for (topic, number), offset in offsets.items():
+            self.consumer.seek(TopicPartition(topic, number), offset)
+        self.resume(offsets)
+
+    def pause(self, inputs: Iterable[ports.TopicPartition]) -> None:
+        self.consumer.pause(*self._assigned(inputs))
+
+    def resume(self, inputs: Iterable[ports.TopicPartition]) -> None:
+        self.consumer.resume(*self._assigned(inputs))
+
+    def _assigned(self, inputs: Iterable[ports.TopicPartition]) -> list[TopicPartition]:
+        assigned = self.consumer.assignment()
+        return [tp for tp in (TopicPartition(*name) for name in inputs) if tp in assigned]
+
+    def next_offset(self, input: ports.TopicPartition) -> int:
+        with self._translated():
+            position = self.consumer.position(TopicPartition(*input), timeout_ms=CALL_TIMEOUT_MS)
+        assert position is not None, f"{input} was given an offset when it was taken over"
+        return int(position)
+
+    def input_ends(
+        self, inputs: Sequence[ports.TopicPartition], *, committed: bool
+    ) -> Mapping[ports.TopicPartition, int]:
+        reader = self.consumer if committed else self._ends_reader
+        with self._translated():
+            ends = reader.end_offsets([TopicPartition(*name) for name in inputs], timeout_ms=CALL_TIMEOUT_MS)
+        return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
+
+    # The compacted topics
+
+    def log_id(self) -> str:
+        with self._translated():
+            described = self._admin.describe_topics([self._topics.decision_state, self._topics.internal])
+        ids = {topic["name"]: topic["topic_id"] for topic in described}
+        return f"{ids[self._topics.decision_state]}/{ids[self._topics.internal]}"
+
+    def ends(self, partitions: Sequence[int]) -> Mapping[int, Ends]:
+        state, internal = self._topics.decision_state, self._topics.internal
+        every = [TopicPartition(topic, number) for number in partitions for topic in (state, internal)]
+        if not every:
+            return {}
+        with self._translated():
+            low = self._ends_reader.beginning_offsets(every, timeout_ms=CALL_TIMEOUT_MS)
+            high = self._ends_reader.end_offsets(every, timeout_ms=CALL_TIMEOUT_MS)
+
+        def ends(number: int) -> Ends:
+            s, i = TopicPartition(state, number), TopicPartition(internal, number)
+            return Ends(low[s], low[i], high[s], high[i])
+
+        return {number: ends(number) for number in partitions}
+
+    def read(self, partition: int, state: int, internal: int) -> LogSlice:
+        at_state = TopicPartition(self._topics.decision_state, partition)
+        at_internal = TopicPartition(self._topics.internal, partition)
+        if self._reading != (partition, state, internal):
+            self._reader.assign([at_state, at_internal])
+            self._reader.seek(at_state, state)
+            self._reader.seek(at_internal, internal)
+        self._reading = None
+        with self._translated():
+            polled = self._reader.poll(READ_TIMEOUT_MS)
+            next_state = int(self._reader.position(at_state, timeout_ms=CALL_TIMEOUT_MS))
+            next_internal = int(self._reader.position(at_internal, timeout_ms=CALL_TIMEOUT_MS))
+        self._reading = (partition, next_state, next_internal)
+        return LogSlice(
+            [_record(r) for r in polled.get(at_state, ())],
+            [_record(r) for r in polled.get(at_internal, ())],
+            next_state,
+            next_internal,
+        )
+
+    # The producer
+
+    def new_producer(self) -> None:
+        self._drop_producer()
+        with self._translated():
+            producer = BoundedProducer(
+                transactional_id=self._transactional_id,
+                transaction_timeout_ms=self._settings.transaction_timeout_ms,
+                **PRODUCER_OPTIONS,
+                **self._settings.client_options(),
+            )
+            self._producer = producer
+            producer.init_transactions()
+
+    def publish(
+        self, outputs: Sequence[Output], offsets: Mapping[ports.TopicPartition, Committed], token: Any
+    ) -> Sequence[int]:
+        producer = self._producer
+        assert producer is not None, "partitions are taken over with a producer"
+        with self._translated():
+            producer.begin_transaction()
+            try:
+                futures = [
+                    producer.send(o.topic, value=o.value, key=o.key, headers=list(o.headers), partition=o.partition)
+                    for o in outputs
+                ]
+                producer.flush(timeout=CALL_TIMEOUT_MS / 1000)
+                written = [int(future.get(timeout=0).offset) for future in futures]
+            except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+                raise RecordTooLarge(_largest(outputs), size_bytes=None) from error
+            producer.send_offsets_to_transaction(
+                {
+                    TopicPartition(topic, number): OffsetAndMetadata(c.offset, str(c.stream_time), -1)
+                    for (topic, number), c in offsets.items()
+                },
+                token,
+            )
+            producer.commit_transaction()
+        return written
+
+    def _drop_producer(self) -> None:
+        """Let the old producer go; closing it may hang, so nobody waits for that."""
+        old, self._producer = self._producer, None
+        if old is not None:
+            threading.Thread(target=_close_quietly, args=(old,), daemon=True, name="closing-producer").start()
+
+    def close(self) -> None:
+        """Leave the group (a static member stays in it until its session ends) and close all connections."""
+        for client in (self.consumer, self._reader, self._ends_reader, self._admin):
+            with suppress(KafkaError, OSError):
+                client.close()
+        if self._producer is not None:
+            with suppress(KafkaError, OSError):
+                self._producer.close(timeout=1)
+
+
+def _close_quietly(producer: KafkaProducer) -> None:
+    with suppress(Exception):  # whatever it says, nobody can do anything about it
+        producer.close(timeout=0)
+
+
+def _record(record: Any) -> Record:
+    return Record(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        tuple(record.headers),
+    )
+
+
+def _stream_time(metadata: str) -> int:
+    """Stream time in ms from a committed offset's metadata; 0 where somebody else committed, as a reset does."""
+    return int(metadata) if metadata.isdecimal() else 0
+
+
+def _largest(outputs: Sequence[Output]) -> str:
+    return max(outputs, key=lambda o: len(o.value or b"")).topic

@@ -1,0 +1,403 @@
+"""One turn after another: poll, merge, decide, publish, store.
+
+    poll ─▶ merge by timestamp ─▶ guarded read ─▶ apply ─▶ one transaction ─▶ one script per partition ─▶ again
+
+One thread, synchronously; a transaction is never open while polling, so a rebalance never finds one. Fetching goes on
+meanwhile, so batches grow by themselves when there is much to do and are small when there is little.
+
+There is one way to recover. Whatever goes wrong, be it a transaction whose result is unknown, a store that is
+elsewhere, a lost server, an exception nobody thought of, the worker drops all it knows in memory and takes its
+partitions over again, as at the start and as after every rebalance: a new producer under the same transactional id,
+which ends whatever transaction was open; the committed offsets; the ends of the compacted topics; the store's position;
+and what lies between them is restored. So the same few steps are exercised all the time, and no error needs an
+understanding of its own.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from contracts.events import Record, Rejected
+from contracts.topics import Topics
+from projections.advance import Input
+from projections.inputs import InputDecoder
+from worker.batch import Batch, Batcher
+from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge, StoreDamaged, Unfit, Unstable
+from worker.merge import Merge
+from worker.partition import Partition, Phase
+from worker.ports import Clock, Committed, Log, Membership, Output, Store, TopicPartition
+from worker.restore import restore_slice, starting_position
+
+POLL_TIMEOUT_MS: Final = 500
+"""How long an idle poll waits; it returns at once when there is data (measured: 1 to 4 % of a core idle)."""
+UNSTABLE_POLL_MS: Final = 500
+"""A join that ends outside `poll` is lost, so while the group is not stable nothing but long polls is done."""
+RESTORE_BUDGET_S: Final = 1.0
+"""How long a turn may restore before polling again, so that the membership is kept and other partitions go on."""
+IDLE_DELAY_MS: Final = 1_000
+"""How far behind the clock the stream time of an idle partition stays: longer than a record needs to become visible."""
+PAUSE_BYTES: Final = 1 << 20
+"""An input with this much buffered is not fetched until some of it is merged."""
+BACKOFF_S: Final = (0.2, 5.0)
+"""Shortest and longest wait before taking over again after an error; doubled each time, with jitter."""
+
+
+class Observer(Protocol):
+    """Whoever wants to know what the loop does: logs, metrics, health. None of these may raise."""
+
+    def turned(self, partitions: Sequence[Partition]) -> None: ...
+
+    def lost(self) -> None: ...
+
+    def taken_over(self, generation: int, partitions: Sequence[Partition]) -> None: ...
+
+    def restoring(self, partition: Partition, reason: str | None) -> None: ...
+
+    def restored_slice(self, partition: int, records: int) -> None: ...
+
+    def running(self, partition: Partition) -> None: ...
+
+    def stopped(self, error: OffsetOutOfRange) -> None: ...
+
+    def published(self, batches: Sequence[Batch], seconds: float) -> None: ...
+
+    def failed_transaction(self) -> None: ...
+
+    def recovering(self, error: Exception, delay_s: float) -> None: ...
+
+    def waiting_for_input(self) -> None: ...
+
+    def waited_in_vain(self, partition: int, topics: Sequence[str], waited_s: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one turn. `batch_records`: of all partitions together."""
+
+    batch_records: int = 5_000
+    merge_wait_s: float = 30.0
+    unstable_exit_s: float = 90.0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """What is remembered of errors from one take-over to the next."""
+
+    backoff_s: float = BACKOFF_S[0]
+    retry_at: float = 0.0
+    batch_limit: int | None = None
+    damaged: set[int] = field(default_factory=set)
+    too_large: set[tuple[str, int, int]] = field(default_factory=set)
+
+
+class Worker:
+    """The loop over a log and a store. Call `turn` until it should end, then `close` the log."""
+
+    def __init__(
+        self,
+        log: Log,
+        store: Store,
+        clock: Clock,
+        inputs: InputDecoder,
+        topics: Topics,
+        observer: Observer,
+        limits: Limits | None = None,
+    ) -> None:
+        self._log = log
+        self._store = store
+        self._clock = clock
+        self._inputs = inputs
+        self._topics = topics
+        self._observer = observer
+        self._limits = limits or Limits()
+        self._batcher = Batcher(store, self._to_input, topics)
+        self._membership: Membership | None = None
+        self._partitions: dict[int, Partition] = {}
+        self._unstable_since: float | None = None
+        self._trouble = _Trouble()
+        self._last_batch: list[Batch] = []
+
+    @property
+    def partitions(self) -> Sequence[Partition]:
+        return list(self._partitions.values())
+
+    def turn(self) -> None:
+        """One turn. Raises only what ends the process: Fenced, Unfit, Unstable."""
+        try:
+            self._turn()
+        except (Fenced, Unfit, Unstable):
+            raise
+        except Exception as error:  # noqa: BLE001  there is one way to recover, whatever it was
+            self._recover(error)
+        self._observer.turned(self.partitions)
+
+    def _turn(self) -> None:
+        records = self._log.poll(self._poll_timeout_ms())
+        membership = self._log.membership()
+        if membership is None:
+            self._wait_for_group()
+            return
+        self._unstable_since = None
+        if self._clock.monotonic() < self._trouble.retry_at:
+            return
+        if self._membership != membership:
+            self._take_over(membership)
+            records = []
+        self._buffer(records)
+        self._restore()
+        self._publish(self._batches())
+
+    def _poll_timeout_ms(self) -> int:
+        """No waiting while there is something to do besides."""
+        if self._membership is None or self._unstable_since is not None:
+            return UNSTABLE_POLL_MS
+        busy = any(p.phase is Phase.RESTORING or (len(p.merge) and p.waiting_since is None) for p in self.partitions)
+        return 0 if busy else min(POLL_TIMEOUT_MS, self._until_next_deadline_ms())
+
+    def _until_next_deadline_ms(self) -> int:
+        dues = [p.next_due for p in self.partitions if p.phase is Phase.RUNNING and p.next_due is not None]
+        if not dues:
+            return POLL_TIMEOUT_MS
+        return max(200, min(dues) + IDLE_DELAY_MS - self._clock.now_ms())
+
+    def _wait_for_group(self) -> None:
+        self._membership = None
+        self._partitions = {}
+        self._observer.lost()
+        now = self._clock.monotonic()
+        self._unstable_since = self._unstable_since or now
+        if now - self._unstable_since > self._limits.unstable_exit_s:
+            raise Unstable(f"the consumer group was not stable for {self._limits.unstable_exit_s:.0f} s")
+
+    # Recovering and taking over
+
+    def _recover(self, error: Exception) -> None:
+        """Forget everything, wait a little, take over again."""
+        trouble = self._trouble
+        delay = trouble.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+        trouble.retry_at = self._clock.monotonic() + delay
+        trouble.backoff_s = min(trouble.backoff_s * 2, BACKOFF_S[1])
+        if isinstance(error, StoreDamaged):
+            trouble.damaged.add(error.partition)
+        if isinstance(error, RecordTooLarge):
+            self._halve()
+        self._log.pause((topic, number) for number in self._partitions for topic in self._topics.inputs)
+        self._membership = None
+        self._partitions = {}
+        self._observer.recovering(error, delay)
+
+    def _halve(self) -> None:
+        """Find the input whose output is too large: halve the batch until it is alone, then set it aside."""
+        taken = [record for batch in self._last_batch for record in batch.taken]
+        if len(taken) > 1:
+            self._trouble.batch_limit = len(taken) // 2
+        else:
+            self._trouble.too_large |= {(r.topic, r.partition, r.offset) for r in taken}
+
+    def _to_input(self, record: Record) -> Input:
+        if (record.topic, record.partition, record.offset) in self._trouble.too_large:
+            reason = "expected an event whose outputs Kafka takes, got one that makes a larger record"
+            return Input(Rejected("too_large", reason), record.timestamp, record)
+        return self._inputs.decode(record)
+
+    def _take_over(self, membership: Membership) -> None:
+        self._membership = None
+        self._partitions = {}
+        numbers = sorted(membership.partitions)
+        self._log.pause((topic, number) for number in numbers for topic in self._topics.inputs)
+        self._log.new_producer()
+        committed: dict[int, dict[str, Committed] | OffsetOutOfRange] = {n: self._committed(n) for n in numbers}
+        ends = self._log.ends(numbers)
+        log_id = self._log.log_id()
+        for number in numbers:
+            distrusted = number in self._trouble.damaged
+            position, reason = starting_position(
+                self._store, number, ends[number], log_id, self._clock.now_ms(), distrusted=distrusted
+            )
+            self._trouble.damaged.discard(number)
+            offsets = committed[number]
+            partition = Partition(number, Merge(self._topics.inputs), {}, 0, ends[number], position)
+            if isinstance(offsets, OffsetOutOfRange):
+                partition.become(Phase.STOPPED)
+                self._observer.stopped(offsets)
+            else:
+                partition.offsets = {topic: c.offset for topic, c in offsets.items()}
+                partition.stream_time = max(c.stream_time for c in offsets.values())
+                partition.become(Phase.RESTORING)
+                self._observer.restoring(partition, reason)
+            self._partitions[number] = partition
+        self._membership = membership
+        self._observer.taken_over(membership.generation, self.partitions)
+
+    def _committed(self, number: int) -> dict[str, Committed] | OffsetOutOfRange:
+        try:
+            return {topic: c for (topic, _), c in self._log.committed([number]).items()}
+        except OffsetOutOfRange as error:
+            return error
+
+    def _restore(self) -> None:
+        """Restore for a while; a partition whose store has caught up begins to run."""
+        until = self._clock.monotonic() + RESTORE_BUDGET_S
+        for partition in self.partitions:
+            while partition.phase is Phase.RESTORING:
+                count = restore_slice(self._log, self._store, self._clock, partition)
+                self._observer.restored_slice(partition.number, count)
+                if partition.is_restored:
+                    self._run(partition)
+                if self._clock.monotonic() > until:
+                    return
+
+    def _run(self, partition: Partition) -> None:
+        partition.next_due = self._store.next_due(partition.number, partition.position)
+        self._log.resume_at({(topic, partition.number): offset for topic, offset in partition.offsets.items()})
+        partition.become(Phase.RUNNING)
+        self._observer.running(partition)
+
+    # Merging
+
+    def _buffer(self, records: Sequence[Record]) -> None:
+        for record in records:
+            partition = self._partitions.get(record.partition)
+            if partition is not None and partition.phase is Phase.RUNNING:
+                partition.merge.add(record)
+        self._control_flow()
+
+    def _batches(self) -> list[Batch]:
+        running = [p for p in self.partitions if p.phase is Phase.RUNNING]
+        batches = self._record_batches([p for p in running if len(p.merge)])
+        return batches or self._deadline_batches(running)
+
+    def _record_batches(self, partitions: Sequence[Partition]) -> list[Batch]:
+        """Batches of what is buffered and known to be next."""
+        if not partitions:
+            return []
+        ended = self._ended(partitions, committed=True)
+        limit = self._trouble.batch_limit or max(1, self._limits.batch_records // len(partitions))
+        batches = []
+        for partition in partitions:
+            if not self._may_go_on(partition, ended[partition.number]):
+                continue
+            records = partition.merge.take(limit, ended[partition.number])
+            batch = self._batcher.prepare(partition, records, self._clock.now_ms())
+            partition.merge.give_back(records[len(batch.taken) :])
+            batches.append(batch)
+            if self._trouble.batch_limit is not None:
+                break
+        return batches
+
+    def _ended(self, partitions: Sequence[Partition], *, committed: bool) -> dict[int, list[str]]:
+        """Of each partition, the inputs that hold nothing which was not polled yet."""
+        inputs = [(topic, p.number) for p in partitions for topic in self._topics.inputs]
+        ends = self._log.input_ends(inputs, committed=committed)
+        ended: dict[int, list[str]] = {p.number: [] for p in partitions}
+        for topic, number in inputs:
+            if self._log.next_offset((topic, number)) >= ends[topic, number]:
+                ended[number].append(topic)
+        return ended
+
+    def _may_go_on(self, partition: Partition, ended: list[str]) -> bool:
+        """Whether no empty input may still hold the next record; what does not come is not waited for for ever."""
+        missing = [topic for topic in partition.merge.empty() if topic not in ended]
+        now = self._clock.monotonic()
+        if not missing:
+            partition.waiting_since = None
+            return True
+        if partition.waiting_since is None:
+            partition.waiting_since = now
+            self._observer.waiting_for_input()
+        if now - partition.waiting_since < self._limits.merge_wait_s:
+            return False
+        self._observer.waited_in_vain(partition.number, missing, now - partition.waiting_since)
+        partition.waiting_since = None
+        ended.extend(missing)
+        return True
+
+    def _deadline_batches(self, partitions: Sequence[Partition]) -> list[Batch]:
+        """Batches of what fell due in partitions that have nothing to read, not even in open transactions."""
+        until = self._clock.now_ms() - IDLE_DELAY_MS
+        due = [p for p in partitions if p.next_due is not None and p.next_due <= until and not len(p.merge)]
+        if not due:
+            return []
+        ended = self._ended(due, committed=False)
+        idle = [p for p in due if len(ended[p.number]) == len(self._topics.inputs)]
+        batches = [self._batcher.prepare(p, (), self._clock.now_ms(), until) for p in idle]
+        for batch in batches:
+            if not batch.outputs:  # The deadline that was remembered is no longer there.
+                self._look_for_deadline(batch.partition)
+        return [batch for batch in batches if batch.outputs]
+
+    def _look_for_deadline(self, partition: Partition) -> None:
+        partition.next_due = self._store.next_due(partition.number, partition.position)
+
+    # Publishing
+
+    def _publish(self, batches: list[Batch]) -> None:
+        """One transaction for all partitions, then each partition's store."""
+        if not batches:
+            return
+        assert self._membership is not None
+        self._last_batch = batches
+        began = self._clock.monotonic()
+        outputs: list[Output] = [output for batch in batches for output in batch.outputs]
+        offsets = {k: v for batch in batches for k, v in self._offsets_after(batch).items()}
+        try:
+            written = self._log.publish(outputs, offsets, self._membership.token)
+        except Exception:
+            self._observer.failed_transaction()
+            raise
+        at = 0
+        for batch in batches:
+            self._store_batch(batch, written[at : at + len(batch.outputs)])
+            at += len(batch.outputs)
+            for (topic, number), committed in offsets.items():
+                if number == batch.partition.number:
+                    batch.partition.offsets[topic] = committed.offset
+        self._trouble = _Trouble(damaged=self._trouble.damaged)
+        self._observer.published(batches, self._clock.monotonic() - began)
+
+    def _offsets_after(self, batch: Batch) -> dict[TopicPartition, Committed]:
+        """The next offset of every input of a batch's partition; an empty buffer has passed the markers as well."""
+        partition = batch.partition
+        after: dict[TopicPartition, Committed] = {}
+        for topic in self._topics.inputs:
+            buffered = partition.merge.next_offset(topic)
+            if buffered is None:
+                buffered = max(self._log.next_offset((topic, partition.number)), partition.offsets[topic])
+            after[topic, partition.number] = Committed(buffered, batch.stream_time)
+        return after
+
+    def _store_batch(self, batch: Batch, written: Sequence[int]) -> None:
+        partition = batch.partition
+        after = batch.position_after(written, self._topics)
+        if batch.writes:
+            self._store.apply(
+                partition.number,
+                partition.position,
+                after,
+                batch.writes,
+                restoring=False,
+                applied_at=self._clock.now_ms(),
+            )
+        partition.position = after
+        partition.stream_time = batch.stream_time
+        if partition.next_due is not None and partition.next_due <= batch.stream_time:
+            self._look_for_deadline(partition)
+        dues = [due for due in (partition.next_due, batch.earliest_due) if due is not None]
+        partition.next_due = min(dues, default=None)
+
+    def _control_flow(self) -> None:
+        """Do not fetch what would only lie in memory."""
+        for partition in self.partitions:
+            if not (len(partition.merge) or partition.paused):
+                continue
+            for topic in self._topics.inputs:
+                full = partition.merge.buffered_bytes(topic) >= PAUSE_BYTES
+                if full and topic not in partition.paused:
+                    self._log.pause([(topic, partition.number)])
+                    partition.paused.add(topic)
+                elif not full and topic in partition.paused:
+                    self._log.resume([(topic, partition.number)])
+                    partition.paused.remove(topic)

@@ -1,0 +1,228 @@
+"""The store in Redis: one cluster slot per partition, one script per step.
+
+    <namespace>:{p}:position            what of the log is in the store; every script looks here first
+    <namespace>:{p}:run:<tenant>/<run>  state documents
+    <namespace>:{p}:<kind>:<tenant>/<id>  internal records
+    <namespace>:{p}:runs:<tenant>[:<state>]  sorted sets of run ids by `changed_at`
+    <namespace>:{p}:deadlines           sorted set of internal keys by `due`
+
+Nothing is retried here: a request whose answer is lost may have been carried out, and the one way to recover finds out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, Final, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.commands.core import Script
+from redis.retry import Retry
+
+from contracts.decision import STATES
+from contracts.ids import split_internal_key
+from projections.record import INTERNAL_KINDS, Key, Kind
+from projections.rules import POLICY
+from worker.errors import PositionMoved, RedisUnreachable
+from worker.ports import Position, Stored, StoredRun, StoreStatus
+
+STATE_INDEX: Final[dict[str, int]] = {state: at for at, state in enumerate(STATES, 1)}
+READ_CHUNK: Final = 2_000
+"""Keys in one read: 6 MB of documents, a few ms in which Redis answers nobody else."""
+SWEEP_CHUNK: Final = 1_000
+"""Keys removed at once when a partition is wiped."""
+KINDS: Final[dict[str, Kind]] = {kind: kind for kind in INTERNAL_KINDS}
+
+
+def connect(url: str, timeout_ms: int) -> redis.Redis:
+    """A client that fails rather than retries; `url` as in the setting REDIS__URL."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_ms / 1000,
+        socket_connect_timeout=timeout_ms / 1000,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+@contextmanager
+def _translated(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise RedisUnreachable(address, str(error)) from error
+
+
+class RedisStore:
+    """`worker.ports.Store` on a Redis client. `address` is for messages, without password."""
+
+    def __init__(self, client: redis.Redis, namespace: str, address: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._address = address
+        self._read_script = self._script("read")
+        self._due_script = self._script("due")
+        self._apply_script = self._script("apply")
+        self._wipe_script = self._script("wipe")
+        self._sweep_script = self._script("sweep")
+
+    def _script(self, name: str) -> Script:
+        return self._client.register_script(files("worker").joinpath("scripts", f"{name}.lua").read_text())
+
+    def _call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
+        with _translated(self._address):
+            return cast(list[Any], script(keys=keys, args=args))
+
+    def status(self, partition: int) -> StoreStatus | None:
+        with _translated(self._address):
+            raw = cast(dict[bytes, bytes], self._client.hgetall(self.key(partition, "position")))
+        fields = {name.decode(): value.decode() for name, value in raw.items()}
+        try:
+            return StoreStatus(
+                Position(fields["generation"], int(fields["state"]), int(fields["internal"])),
+                restoring=fields["status"] == "restoring",
+                wiped=fields["wiped"] == "1",
+                log_id=fields["log_id"],
+                applied_at=int(fields["applied_at"]),
+                policy=int(fields["policy"]),
+            )
+        except (KeyError, ValueError):
+            return None
+
+    def read(self, partition: int, position: Position, keys: Sequence[Key]) -> list[bytes | None]:
+        values: list[bytes | None] = []
+        for at in range(0, len(keys), READ_CHUNK):
+            names = [self.record_key(partition, key) for key in keys[at : at + READ_CHUNK]]
+            values += self._guarded(self._read_script, partition, position, names, ())
+        return values
+
+    def due(self, partition: int, position: Position, until: int, limit: int) -> list[tuple[int, Key]]:
+        return self._deadlines(partition, position, str(until), limit)
+
+    def next_due(self, partition: int, position: Position) -> int | None:
+        found = self._deadlines(partition, position, "+inf", 1)
+        return found[0][0] if found else None
+
+    def _deadlines(self, partition: int, position: Position, until: str, limit: int) -> list[tuple[int, Key]]:
+        names = [self.key(partition, "deadlines")]
+        found = self._guarded(self._due_script, partition, position, names, (until, limit))
+        return [(int(score), _parse_member(member)) for member, score in zip(found[::2], found[1::2], strict=True)]
+
+    def apply(
+        self,
+        partition: int,
+        before: Position,
+        after: Position,
+        writes: Iterable[Stored],
+        *,
+        restoring: bool,
+        applied_at: int,
+        policy: int | None = None,
+    ) -> None:
+        call = _ApplyCall(self, partition)
+        for write in writes:
+            call.add(write)
+        status = "restoring" if restoring else "ready"
+        head = (after.state, after.internal, status, applied_at, "" if policy is None else policy, len(STATES))
+        self._guarded(self._apply_script, partition, before, call.keys, (*head, *call.operations))
+
+    def wipe(
+        self, partition: int, before: StoreStatus | None, start: Position, log_id: str, *, applied_at: int
+    ) -> None:
+        position = self.key(partition, "position")
+        expected = "" if before is None else before.position.generation
+        if before is None:
+            # What is there cannot be read as a position: it is nobody's, and goes.
+            with _translated(self._address):
+                self._client.delete(position)
+        args = (expected, start.generation, start.state, start.internal, log_id, applied_at, POLICY)
+        self._refuse_moved(partition, start, self._call(self._wipe_script, [position], args))
+        doomed: list[str] = []
+        for name in self._names(partition):
+            if name != position:
+                doomed.append(name)
+            if len(doomed) == SWEEP_CHUNK:
+                self._sweep(partition, start, doomed, last=False)
+                doomed = []
+        self._sweep(partition, start, doomed, last=True)
+
+    def _sweep(self, partition: int, start: Position, names: Sequence[str], *, last: bool) -> None:
+        keys = [self.key(partition, "position"), *names]
+        self._refuse_moved(partition, start, self._call(self._sweep_script, keys, (start.generation, int(last))))
+
+    def _names(self, partition: int) -> Iterator[str]:
+        """All keys of a partition. SCAN goes through the whole database: one of its own is cheaper."""
+        with _translated(self._address):
+            for name in self._client.scan_iter(match=f"{self._namespace}:{{{partition}}}:*", count=SWEEP_CHUNK):
+                yield name.decode()
+
+    def _guarded(
+        self, script: Script, partition: int, position: Position, keys: Sequence[str], args: Sequence[Any]
+    ) -> list[Any]:
+        names = [self.key(partition, "position"), *keys]
+        reply = self._call(script, names, (position.generation, position.state, position.internal, *args))
+        return self._refuse_moved(partition, position, reply)
+
+    @staticmethod
+    def _refuse_moved(partition: int, expected: Position, reply: list[Any]) -> list[Any]:
+        """What a script returned behind its 1; PositionMoved if it returned 0."""
+        if reply[0] == 1:
+            return reply[1:]
+        got = "/".join(part.decode() if isinstance(part, bytes) else "none" for part in reply[1:])
+        raise PositionMoved(partition, f"{expected.generation}/{expected.state}/{expected.internal}", got)
+
+    def key(self, partition: int, rest: str) -> str:
+        """The name of a partition's key in Redis."""
+        return f"{self._namespace}:{{{partition}}}:{rest}"
+
+    def record_key(self, partition: int, key: Key) -> str:
+        """The name in Redis of a stored record."""
+        return f"{self._namespace}:{{{partition}}}:{key.kind}:{key.tenant}/{key.id}"
+
+
+class _ApplyCall:
+    """Keys and operations of one call of apply.lua; indexes into KEYS count the position, which comes first."""
+
+    def __init__(self, store: RedisStore, partition: int) -> None:
+        self._store = store
+        self._partition = partition
+        self._blocks: dict[str, int] = {}
+        self.keys: list[str] = [store.key(partition, "deadlines")]
+        self.operations: list[str | bytes | int] = []
+
+    def add(self, write: Stored) -> None:
+        key = write.key
+        at = self._declare(self._store.record_key(self._partition, key))
+        if isinstance(write, StoredRun):
+            block = self._block(key.tenant)
+            if write.value is None:
+                self.operations += ("no-run", at, block, key.id)
+            else:
+                assert write.state is not None, "a document has a state"
+                assert write.changed_at is not None, "and a time of its last change"
+                state = STATE_INDEX[write.state]
+                self.operations += ("run", at, block, key.id, write.value, state, write.changed_at)
+        elif write.value is None:
+            self.operations += ("no-record", at, str(key))
+        else:
+            self.operations += ("record", at, str(key), write.value, "" if write.due is None else write.due)
+
+    def _declare(self, name: str) -> int:
+        self.keys.append(name)
+        return len(self.keys) + 1
+
+    def _block(self, tenant: str) -> int:
+        """Where a tenant's index keys begin: all of its runs, then those of each state."""
+        block = self._blocks.get(tenant)
+        if block is None:
+            block = self._blocks[tenant] = self._declare(self._store.key(self._partition, f"runs:{tenant}"))
+            for state in STATES:
+                self._declare(self._store.key(self._partition, f"runs:{tenant}:{state}"))
+        return block
+
+
+def _parse_member(member: bytes) -> Key:
+    kind, tenant, id = split_internal_key(member.decode())
+    return Key(KINDS[kind], tenant, id)

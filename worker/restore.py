@@ -1,0 +1,123 @@
+"""From the log to the store: the two compacted topics are the store's redo log.
+
+A tail is enough when the store's position lies in the log as it is now and is recent: what is behind it is read and
+applied, tombstones included. Otherwise the log may have forgotten deletions that the store does not know of yet, or
+the store is no copy of this log at all, and the partition is restored in full: everything of it is removed first,
+under a new generation, then read from the beginning. Removing first leaves readers with "not yet" for a while
+(`position.status` says so) instead of documents that may claim more than still holds, and needs no memory of what was
+named.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+from contracts.decision import decode
+from contracts.events import Record
+from contracts.ids import split_internal_key, split_run_key
+from contracts.times import parse_time
+from projections.record import INTERNAL_KINDS, Key, Kind
+from projections.rules import POLICY
+from worker.errors import Unfit
+from worker.partition import Partition
+from worker.ports import Clock, Ends, Log, LogSlice, Position, Store, Stored, StoredInternal, StoredRun, StoreStatus
+
+TAIL_MAX_AGE_MS: Final = 12 * 3600 * 1000
+"""How old a position may be that is followed from: half of Kafka's default `delete.retention.ms`.
+Tombstones are kept at least that long after they were written; `topics check` sees to it that it is not set lower."""
+
+
+def starting_position(
+    store: Store, partition: int, ends: Ends, log_id: str, now: int, *, distrusted: bool = False
+) -> tuple[Position, str | None]:
+    """The position to restore from, and why that is the beginning, if it is.
+
+    `distrusted`: the store was found to contradict itself, so nothing in it is followed. Raises Unfit if a worker of a
+    newer policy has decided in this partition.
+    """
+    status = store.status(partition)
+    if status is not None and status.policy > POLICY:
+        problem = f"partition {partition} was decided with policy {status.policy}, and this version has only {POLICY}"
+        raise Unfit([f"{problem}: an older version must not decide again what a newer one has decided"])
+    reason = "the store contradicts itself" if distrusted else _why_in_full(status, ends, log_id, now)
+    if reason is None:
+        assert status is not None
+        return status.position, None
+    start = Position(secrets.token_hex(8), ends.low_state, ends.low_internal)
+    store.wipe(partition, status, start, log_id, applied_at=now)
+    return start, reason
+
+
+def restore_slice(log: Log, store: Store, clock: Clock, partition: Partition) -> int:
+    """Read one slice of the log behind the position and apply it; returns how many records that were."""
+    before = partition.position
+    if partition.is_restored:
+        piece = LogSlice((), (), before.state, before.internal)
+    else:
+        piece = log.read(partition.number, before.state, before.internal)
+    after = Position(before.generation, piece.next_state, piece.next_internal)
+    partition.position = after
+    store.apply(
+        partition.number,
+        before,
+        after,
+        stored_records(piece),
+        restoring=not partition.is_restored,
+        applied_at=clock.now_ms(),
+        policy=POLICY,
+    )
+    return len(piece.state) + len(piece.internal)
+
+
+def stored_records(piece: LogSlice) -> Iterator[Stored]:
+    """The store's records that records of the compacted topics stand for."""
+    yield from map(_stored_run, piece.state)
+    yield from map(_stored_internal, piece.internal)
+
+
+def _why_in_full(status: StoreStatus | None, ends: Ends, log_id: str, now: int) -> str | None:
+    """Why the store's position cannot be followed from; None if it can."""
+    if status is None:
+        return "the store has no position"
+    if status.log_id != log_id:
+        return "the store follows topics that were deleted or made anew"
+    if not status.wiped:
+        return "a full restore was not finished with removing what was there"
+    position = status.position
+    if not (ends.low_state <= position.state <= ends.high_state):
+        return f"position {position.state} is outside the state topic's {ends.low_state} to {ends.high_state}"
+    if not (ends.low_internal <= position.internal <= ends.high_internal):
+        return (
+            f"position {position.internal} is outside the internal topic's {ends.low_internal} to {ends.high_internal}"
+        )
+    behind = position.state < ends.high_state or position.internal < ends.high_internal
+    if behind and now - status.applied_at > TAIL_MAX_AGE_MS:
+        return "the position is so old that the log may have forgotten deletions behind it"
+    return None
+
+
+def _stored_run(record: Record) -> StoredRun:
+    assert record.key is not None, "every record of a compacted topic has a key"
+    key = Key("run", *split_run_key(record.key.decode()))
+    if record.value is None:
+        return StoredRun(key, None)
+    document = decode(record.value)
+    return StoredRun(key, record.value, document["state"], parse_time(document["changed_at"]))
+
+
+def _stored_internal(record: Record) -> StoredInternal:
+    assert record.key is not None, "every record of a compacted topic has a key"
+    kind, tenant, id = split_internal_key(record.key.decode())
+    key = Key(_kind(kind), tenant, id)
+    if record.value is None:
+        return StoredInternal(key, None)
+    return StoredInternal(key, record.value, decode(record.value)["due"])
+
+
+def _kind(name: str) -> Kind:
+    for kind in INTERNAL_KINDS:
+        if kind == name:
+            return kind
+    raise ValueError(f"expected a kind of {', '.join(INTERNAL_KINDS)}, got {name!r}")

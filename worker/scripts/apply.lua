@@ -1,0 +1,68 @@
+-- Apply records of the compacted topics and move the position, at once or not at all.
+--
+-- Whoever passes the check holds what the log says behind exactly this position, so it does not matter who it is.
+--
+-- KEYS[1]  position        KEYS[2]  deadlines
+-- KEYS[..] the records' keys, and for each tenant a block of keys: runs:<tenant>, then runs:<tenant>:<state> of each state
+-- ARGV[1..3]  generation, state, internal that the store must be at
+-- ARGV[4..9]  state, internal to move to; status; applied_at; policy ('' leaves it); number of states
+-- ARGV[..]    operations:
+--   'run',      key, block, run id, value, index of its state (from 1), changed_at     key and block: indexes into KEYS
+--   'no-run',   key, block, run id
+--   'record',   key, member, value, deadline or ''
+--   'no-record', key, member
+-- returns  {1} or {0, generation, state, internal}
+
+local at = redis.call('HMGET', KEYS[1], 'generation', 'state', 'internal')
+if at[1] ~= ARGV[1] or at[2] ~= ARGV[2] or at[3] ~= ARGV[3] then
+  return {0, at[1], at[2], at[3]}
+end
+
+local states = tonumber(ARGV[9])
+
+-- A run is in the set of exactly one state; which one it was in before need not be known.
+local function leave(block, id, stays)
+  for s = 1, states do
+    if s ~= stays then
+      redis.call('ZREM', KEYS[block + s], id)
+    end
+  end
+end
+
+local i = 10
+while i <= #ARGV do
+  local what = ARGV[i]
+  local key = KEYS[tonumber(ARGV[i + 1])]
+  if what == 'run' then
+    local block, id, state = tonumber(ARGV[i + 2]), ARGV[i + 3], tonumber(ARGV[i + 5])
+    redis.call('SET', key, ARGV[i + 4])
+    leave(block, id, state)
+    redis.call('ZADD', KEYS[block], ARGV[i + 6], id)
+    redis.call('ZADD', KEYS[block + state], ARGV[i + 6], id)
+    i = i + 7
+  elseif what == 'no-run' then
+    local block, id = tonumber(ARGV[i + 2]), ARGV[i + 3]
+    redis.call('DEL', key)
+    leave(block, id, 0)
+    redis.call('ZREM', KEYS[block], id)
+    i = i + 4
+  elseif what == 'record' then
+    redis.call('SET', key, ARGV[i + 3])
+    if ARGV[i + 4] == '' then
+      redis.call('ZREM', KEYS[2], ARGV[i + 2])
+    else
+      redis.call('ZADD', KEYS[2], ARGV[i + 4], ARGV[i + 2])
+    end
+    i = i + 5
+  else
+    redis.call('DEL', key)
+    redis.call('ZREM', KEYS[2], ARGV[i + 2])
+    i = i + 3
+  end
+end
+
+redis.call('HSET', KEYS[1], 'state', ARGV[4], 'internal', ARGV[5], 'status', ARGV[6], 'applied_at', ARGV[7])
+if ARGV[8] ~= '' then
+  redis.call('HSET', KEYS[1], 'policy', ARGV[8])
+end
+return {1}

@@ -1,0 +1,85 @@
+"""Puts the worker together from settings, and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from projections.inputs import InputDecoder
+from worker.errors import Unreachable
+from worker.health import Health
+from worker.kafka import KafkaLog
+from worker.logs import Events
+from worker.loop import Limits, Worker
+from worker.metrics import Metrics
+from worker.observer import Reporter
+from worker.redis import RedisStore, connect
+from worker.settings import Settings
+
+Result = TypeVar("Result")
+
+CONNECT_BACKOFF_S: Final = (0.2, 5.0)
+"""Shortest and longest wait between attempts to reach a server at start."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def transactional_id(settings: Settings) -> str:
+    """`<group>-<instance>`; without an instance a random one, which fences nobody."""
+    return f"{settings.kafka.group_id}-{settings.kafka.instance or secrets.token_hex(8)}"
+
+
+def run_worker(settings: Settings, *, stop: threading.Event, metrics: Metrics, health: Health, events: Events) -> None:
+    """Run until `stop` is set: the turn in hand is finished, the group is left.
+
+    Raises Unfit if topics or Redis do not hold what the promises need, Fenced, Unstable; a server that cannot be
+    reached is waited for.
+    """
+    topics = settings.topic_names
+    partitions = _patiently(lambda: _check(settings, events), stop, events, health)
+    log = _patiently(lambda: KafkaLog(settings.kafka, topics, transactional_id(settings)), stop, events, health)
+    if partitions is None or log is None:
+        return
+    try:
+        client = connect(settings.redis.url.get_secret_value(), settings.redis.timeout_ms)
+        store = RedisStore(client, settings.redis.namespace, settings.redis.address)
+        inputs = InputDecoder(topics, partitions, settings.kafka.partitioner, settings.limits.value_bytes)
+        observer = Reporter(topics, metrics, health, events)
+        worker = Worker(log, store, SystemClock(), inputs, topics, observer, _limits(settings))
+        while not stop.is_set():
+            worker.turn()
+    finally:
+        log.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(limits.batch_records, limits.merge_wait_ms / 1000, limits.unstable_exit_ms / 1000)
+
+
+def _patiently(attempt: Callable[[], Result], stop: threading.Event, events: Events, health: Health) -> Result | None:
+    """Try until the servers answer, or until told to stop (None)."""
+    delay = CONNECT_BACKOFF_S[0]
+    while not stop.is_set():
+        health.turned()
+        try:
+            result = attempt()
+        except Unreachable as error:
+            events.server_unreachable(error.server, address=error.address, error=error)
+            health.ready(False, f"{error.server} cannot be reached")
+            stop.wait(delay)
+            delay = min(delay * 2, CONNECT_BACKOFF_S[1])
+        else:
+            return result
+    return None
