@@ -17,7 +17,7 @@ from contracts.ids import Partitioner, is_identifier, partition_of
 from contracts.letters import Reason
 from contracts.topics import Topics
 from contracts.violations import NOTHING, InvalidInput, complaint, quote, show
-from contracts.wire import DeletedData, DeletedRow, read_changed, read_identifier, read_sequence, validate
+from contracts.wire import DELETED, DELETED_ROW, READ, read_identifier, read_sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +164,13 @@ def _event(record: Record, claim: Claim, sequence: int, source: Source, tracepar
     """The event, its tenant not yet compared with the key; raises InvalidInput."""
     entity = claim.entity
     if claim.verb == "changed":
-        facts = read_changed(entity, claim.data, claim.path, sequence, source)
+        facts = READ[entity](claim.data, claim.path, sequence, source)
         return Changed(entity, facts.tenant_id, facts.id, sequence, facts, source, traceparent)
     if claim.tenant_is_key:
-        row = validate(DeletedRow, claim.data, claim.path)
-        return Deleted(entity, _tenant_of_key(record.key), row.id, sequence, source, traceparent)
-    data = validate(DeletedData, claim.data, claim.path)
-    return Deleted(entity, data.tenant_id, data.id, sequence, source, traceparent)
+        row = DELETED_ROW.read(claim.data, claim.path)
+        return Deleted(entity, _tenant_of_key(record.key), row["id"], sequence, source, traceparent)
+    data = DELETED.read(claim.data, claim.path)
+    return Deleted(entity, data["tenant_id"], data["id"], sequence, source, traceparent)
 
 
 def _tenant_of_key(key: bytes | None) -> str:

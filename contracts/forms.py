@@ -17,8 +17,7 @@ by one path for all forms.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from contracts import strict_json
 from contracts.facts import ENTITIES, Entity
@@ -46,7 +45,8 @@ SPECVERSION = "1.0"
 REQUIRED_ATTRIBUTES = ("specversion", "id", "source", "type")
 """Of CloudEvents 1.0, section "required attributes"."""
 
-_MARKS_OF_BINARY = frozenset(f"ce_{name}" for name in REQUIRED_ATTRIBUTES)
+_REQUIRED_HEADERS = tuple(f"ce_{name}" for name in REQUIRED_ATTRIBUTES)
+_MARKS_OF_BINARY = frozenset(_REQUIRED_HEADERS)
 _DECIDING = _MARKS_OF_BINARY | {"ce_sequence", "content-type"}
 _TRACING = frozenset({"traceparent", "ce_traceparent"})
 _USED = _DECIDING | _TRACING
@@ -68,8 +68,7 @@ class Refused(Exception):
         super().__init__(reason, self.detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a record says before it is checked.
 
     `data` is the entity's state, or for a deletion what names it, and `path` is where it stands in the value.
@@ -123,11 +122,11 @@ def _parse(value: bytes) -> object:
 
 
 def _binary(headers: Headers, media: bytes, value: bytes, topic: Entity) -> Claim:
-    for name in REQUIRED_ATTRIBUTES:
-        if not headers.get(f"ce_{name}"):
-            came = "an empty one" if f"ce_{name}" in headers else "nothing"
-            raise Refused("not_an_event", f"header ce_{name}", "a value", came)
-    if headers["ce_specversion"] != SPECVERSION.encode():
+    for name in _REQUIRED_HEADERS:
+        if not headers.get(name):
+            came = "an empty one" if name in headers else "nothing"
+            raise Refused("not_an_event", f"header {name}", "a value", came)
+    if headers["ce_specversion"] != b"1.0":
         raise Refused("not_an_event", "header ce_specversion", SPECVERSION, _show(headers["ce_specversion"]))
     if media not in {_JSON, b""}:
         raise Refused("not_an_event", "header content-type", _JSON.decode(), _show(media))

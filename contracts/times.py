@@ -6,12 +6,12 @@ A time finer than a millisecond is cut on reading (interfaces, section 3), so th
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 _RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+    r"(\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # without a zone, as the moments that are compared with it
 
 
 def parse_time(text: str) -> int:
@@ -22,16 +22,16 @@ def parse_time(text: str) -> int:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError("expected an RFC 3339 time with a zone, like 2026-11-01T10:00:00Z")
-    year, month, day, hour, minute, second, fraction, sign, zone_hours, zone_minutes = match.groups()
-    moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
-    milliseconds = int((fraction or "0").ljust(3, "0")[:3])
-    offset = 0
+    moment, fraction, sign, zone_hours, zone_minutes = match.groups()
+    elapsed = datetime.fromisoformat(moment) - _EPOCH  # the pattern leaves it one form to read, and it is fast
+    result = (elapsed.days * 86_400 + elapsed.seconds) * 1000
+    if fraction:
+        result += int(fraction.ljust(3, "0")[:3])
     if sign:
         if int(zone_hours) > 23 or int(zone_minutes) > 59:
             raise ValueError("expected a zone between -23:59 and +23:59")
-        offset = (int(zone_hours) * 60 + int(zone_minutes)) * 60_000 * (1 if sign == "+" else -1)
-    elapsed = moment - _EPOCH
-    result = (elapsed.days * 86_400 + elapsed.seconds) * 1000 + milliseconds - offset
+        offset = (int(zone_hours) * 60 + int(zone_minutes)) * 60_000
+        result += -offset if sign == "+" else offset
     if not EARLIEST <= result <= LATEST:
         raise ValueError("expected a time between the years 1 and 9999 in UTC")
     return result

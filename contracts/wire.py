@@ -1,21 +1,22 @@
 """The three entities as others write them: validated strictly, turned into facts.
 
 A field that the contract does not know is ignored; one that it knows must have exactly its type: no "1" or true for 1,
-no 1.0 for an integer, no null for a required field. Each model field has a description in words, which is what a
-violation says was expected, and what the exported JSON Schema says.
+no 1.0 for an integer, no null for a required field. Each field has a description in words, which is what a violation
+says was expected, and what the exported JSON Schema says. Typed dictionaries, as they validate in half the time
+that models take.
 
 Source of the fields: interfaces, section 3; of the shape that `decide` reads: section 6, `diagnostics.inputs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import cache
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Annotated, Any, Generic, NotRequired, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema, with_config
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from contracts.decision import SCHEMA
 from contracts.facts import (
@@ -55,6 +56,7 @@ A_TIME = "an RFC 3339 time with a zone, of the years 1 to 9999, like 2026-11-01T
 A_COUNT = f"an integer from 0 to {MAX_COUNT}"
 A_SEQUENCE = f"an integer from 0 to {MAX_SEQUENCE}"
 AN_OBJECT = "an object"
+AN_OBJECT_OR_NULL = "an object or null"
 
 _INTEGERS_TOO_LONG_FOR_AN_ID = 10**128
 
@@ -109,235 +111,270 @@ OptionalId: TypeAlias = Annotated[_Id | None, Field(description=f"{AN_IDENTIFIER
 OptionalTime: TypeAlias = Annotated[_Time | None, Field(description=f"{A_TIME}, or null")]
 OptionalCount: TypeAlias = Annotated[_Int | None, Field(description=f"{A_COUNT}, or null where it is not known")]
 Flag: TypeAlias = Annotated[bool, Field(description="true or false")]
-Place: TypeAlias = Annotated[_Int, Field(description=A_COUNT)]
+Number: TypeAlias = Annotated[_Int, Field(description=A_COUNT)]
+OptionalOutcome: TypeAlias = Annotated[Outcome | None, Field(description=f"{one_of(OUTCOMES)}, or null")]
 OptionalSequence: TypeAlias = Annotated[
     Annotated[int, Field(ge=0, le=MAX_SEQUENCE)] | None, Field(description=f"{A_SEQUENCE}, or null")
 ]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+Strict = with_config(ConfigDict(strict=True))
 
 
-class CountsData(_Wire):
+@Strict
+class CountsData(TypedDict, total=False):
     """Item counts; any subset. Absent or null is not known, and never 0."""
 
-    total: OptionalCount = None
-    succeeded: OptionalCount = None
-    failed: OptionalCount = None
-    skipped: OptionalCount = None
-    partial: OptionalCount = None
-    non_applied: OptionalCount = None
+    total: OptionalCount
+    succeeded: OptionalCount
+    failed: OptionalCount
+    skipped: OptionalCount
+    partial: OptionalCount
+    non_applied: OptionalCount
 
 
-class MetadataData(_Wire):
+@Strict
+class MetadataData(TypedDict, total=False):
     """What a restore run carries besides its columns."""
 
-    counts: Annotated[CountsData | None, Field(description="an object or null")] = None
+    counts: Annotated[CountsData | None, Field(description=AN_OBJECT_OR_NULL)]
 
 
-class AttentionData(_Wire):
+@Strict
+class AttentionData(TypedDict, total=False):
     """The source's own judgement of the result."""
 
-    state: Annotated[AttentionState | None, Field(description=f"{one_of(ATTENTION_STATES)}, or null")] = None
+    state: Annotated[AttentionState | None, Field(description=f"{one_of(ATTENTION_STATES)}, or null")]
 
 
-class RestoreRunData(_Wire):
+@Strict
+class RestoreRunData(TypedDict):
     """A restore run's whole state after a change."""
 
     id: Id
     tenant_id: Id
     status: Annotated[RunStatus, Field(description=one_of(RUN_STATUSES))]
     is_dry_run: Flag
-    operation_run_id: OptionalId = None
-    metadata: Annotated[MetadataData | None, Field(description="an object or null")] = None
-    result_attention: Annotated[AttentionData | None, Field(description="an object or null")] = None
-    updated_at: OptionalTime = None
-
-    def facts(self, sequence: int | None, source: Source | None) -> RestoreRun:
-        metadata, attention = self.metadata, self.result_attention
-        counts = None if metadata is None else metadata.counts
-        return RestoreRun(
-            self.id,
-            self.tenant_id,
-            self.status,
-            self.is_dry_run,
-            self.operation_run_id,
-            NO_COUNTS if counts is None else _counts(counts),
-            None if attention is None else attention.state,
-            self.updated_at,
-            sequence,
-            source,
-        )
+    operation_run_id: NotRequired[OptionalId]
+    metadata: NotRequired[Annotated[MetadataData | None, Field(description=AN_OBJECT_OR_NULL)]]
+    result_attention: NotRequired[Annotated[AttentionData | None, Field(description=AN_OBJECT_OR_NULL)]]
+    updated_at: NotRequired[OptionalTime]
 
 
-def _counts(data: CountsData) -> Counts:
-    return Counts(data.total, data.succeeded, data.failed, data.skipped, data.partial, data.non_applied)
-
-
-class OperationRunData(_Wire):
+@Strict
+class OperationRunData(TypedDict):
     """An operation run's whole state after a change."""
 
     id: Id
     tenant_id: Id
     status: Annotated[OperationStatus, Field(description=one_of(OPERATION_STATUSES))]
-    outcome: Annotated[Outcome | None, Field(description=f"{one_of(OUTCOMES)}, or null")] = None
-    started_at: OptionalTime = None
-    completed_at: OptionalTime = None
-
-    def facts(self, sequence: int | None, source: Source | None) -> OperationRun:
-        return OperationRun(
-            self.id,
-            self.tenant_id,
-            self.status,
-            self.outcome,
-            self.started_at,
-            self.completed_at,
-            deleted=False,
-            sequence=sequence,
-            source=source,
-        )
+    outcome: NotRequired[OptionalOutcome]
+    started_at: NotRequired[OptionalTime]
+    completed_at: NotRequired[OptionalTime]
 
 
-class EvidenceSnapshotData(_Wire):
+@Strict
+class EvidenceSnapshotData(TypedDict):
     """An evidence snapshot's whole state after a change."""
 
     id: Id
     tenant_id: Id
-    operation_run_id: OptionalId = None
+    operation_run_id: NotRequired[OptionalId]
     status: Annotated[SnapshotStatus, Field(description=one_of(SNAPSHOT_STATUSES))]
-    generated_at: OptionalTime = None
-    expires_at: OptionalTime = None
-
-    def facts(self, sequence: int | None, source: Source | None) -> EvidenceSnapshot:
-        return EvidenceSnapshot(
-            self.id,
-            self.tenant_id,
-            self.status,
-            self.operation_run_id,
-            self.generated_at,
-            self.expires_at,
-            expired=False,
-            sequence=sequence,
-            source=source,
-        )
+    generated_at: NotRequired[OptionalTime]
+    expires_at: NotRequired[OptionalTime]
 
 
-class DeletedData(_Wire):
+@Strict
+class DeletedData(TypedDict):
     """What a `deleted` event says: which entity, and whose."""
 
     id: Id
     tenant_id: Id
 
 
-class DeletedRow(_Wire):
+@Strict
+class DeletedRow(TypedDict):
     """What a deleted row must still say; its tenant is the record's key."""
 
     id: Id
 
 
-CHANGED: dict[Entity, type[RestoreRunData | OperationRunData | EvidenceSnapshotData]] = {
-    "restore_run": RestoreRunData,
-    "operation_run": OperationRunData,
-    "evidence_snapshot": EvidenceSnapshotData,
-}
-"""The model of each entity's `changed` event's data."""
-
-
-class SourceData(_Wire):
+@Strict
+class SourceData(TypedDict):
     """Where in Kafka a fact came from; the timestamp in ms since the epoch."""
 
     topic: Annotated[str, Field(description="a topic's name", min_length=1, max_length=249)]
-    partition: Place
-    offset: Place
-    timestamp: Place
+    partition: Number
+    offset: Number
+    timestamp: Number
 
 
-OptionalSource: TypeAlias = Annotated[SourceData | None, Field(description="an object or null")]
+OptionalSource: TypeAlias = Annotated[SourceData | None, Field(description=AN_OBJECT_OR_NULL)]
 
 
 class RestoreRunInput(RestoreRunData):
     """A restore run as `decide` reads it."""
 
-    sequence: OptionalSequence = None
-    source: OptionalSource = None
+    sequence: NotRequired[OptionalSequence]
+    source: NotRequired[OptionalSource]
 
 
-class OperationRunInput(OperationRunData):
+@Strict
+class OperationRunInput(TypedDict):
     """An operation run as `decide` reads it; a deleted one of which nothing else was ever seen has no status."""
 
-    status: Annotated[  # type: ignore[assignment]  # wider than an event's
+    id: Id
+    tenant_id: Id
+    status: Annotated[
         OperationStatus | None, Field(description=f"{one_of(OPERATION_STATUSES)}, or null for a deleted one")
     ]
-    deleted: Flag = False
-    sequence: OptionalSequence = None
-    source: OptionalSource = None
+    outcome: NotRequired[OptionalOutcome]
+    started_at: NotRequired[OptionalTime]
+    completed_at: NotRequired[OptionalTime]
+    deleted: NotRequired[Flag]
+    sequence: NotRequired[OptionalSequence]
+    source: NotRequired[OptionalSource]
 
 
 class EvidenceSnapshotInput(EvidenceSnapshotData):
     """An evidence snapshot as `decide` reads it; `expired` says that its `expires_at` has passed."""
 
-    expired: Flag = False
-    sequence: OptionalSequence = None
-    source: OptionalSource = None
+    expired: NotRequired[Flag]
+    sequence: NotRequired[OptionalSequence]
+    source: NotRequired[OptionalSource]
 
 
-class InputsData(_Wire):
+@Strict
+class InputsData(TypedDict):
     """All that one decision depends on: `diagnostics.inputs` of a state document, or a file for `decide`.
 
     The arrays' items are validated one by one, each with its own path.
     """
 
     restore_run: Annotated[RestoreRunInput, Field(description=AN_OBJECT)]
-    operation_run: Annotated[OperationRunInput | None, Field(description="an object or null")] = None
-    evidence_snapshots: Annotated[list[Any], Field(description="an array")] = []
-    unreadable: Annotated[list[Any], Field(description="an array")] = []
+    operation_run: NotRequired[Annotated[OperationRunInput | None, Field(description=AN_OBJECT_OR_NULL)]]
+    evidence_snapshots: NotRequired[Annotated[list[Any], Field(description="an array")]]
+    unreadable: NotRequired[Annotated[list[Any], Field(description="an array")]]
 
 
-Model = TypeVar("Model", bound=_Wire)
+Shape = TypeVar("Shape")
 
 
-def validate(model: type[Model], value: object, path: str) -> Model:
-    """The value as that model; raises InvalidInput for the first violation, in the order of the model's fields.
+class Reader(Generic[Shape]):
+    """Validates values as one of the shapes above; built once for each."""
 
-    `path` is where the value stands, like `$.data`.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise _first_violation(model, error, path) from None
+    def __init__(self, shape: type[Shape]) -> None:
+        self._adapter = TypeAdapter(shape)
+        self._validate: Callable[[object], Shape] = self._adapter.validator.validate_python
 
+    def read(self, value: object, path: str) -> Shape:
+        """The value's known fields; raises InvalidInput for the first violation, in the order of the fields.
 
-def _first_violation(model: type[_Wire], error: ValidationError, path: str) -> InvalidInput:
-    first = error.errors(include_url=False, include_context=False)[0]
-    names = tuple(str(name) for name in first["loc"])
-    got = "nothing" if first["type"] == "missing" else show(first["input"])
-    return InvalidInput(".".join((path, *names)), _expectations(model)[names], got)
+        `path` is where the value stands, like `$.data`.
+        """
+        try:
+            return self._validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+        names = tuple(str(name) for name in first["loc"])
+        got = NOTHING if first["type"] == "missing" else first["input"]
+        raise InvalidInput(".".join((path, *names)), self._expected[names], show(got))
 
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The shape's JSON Schema, draft 2020-12."""
+        return self._adapter.json_schema()
 
-@cache
-def _expectations(model: type[_Wire]) -> dict[tuple[str, ...], str]:
-    """What is expected at each place below a model, in words: the fields' descriptions."""
-    found: dict[tuple[str, ...], str] = {(): AN_OBJECT}
-    for name, field in model.model_fields.items():
-        found[name,] = field.description or "another value"
-        for inner in _models_in(field.annotation):
-            found |= {(name, *below): words for below, words in _expectations(inner).items() if below}
-    return found
-
-
-def _models_in(annotation: Any) -> Iterator[type[_Wire]]:
-    if isinstance(annotation, type) and issubclass(annotation, _Wire):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
+    @cached_property
+    def _expected(self) -> dict[tuple[str, ...], str]:
+        """What is expected at each place, in words: the descriptions in the schema."""
+        return {(): AN_OBJECT} | dict(_descriptions(self.schema, self.schema.get("$defs", {}), ()))
 
 
-def read_changed(
-    entity: Entity, data: object, path: str, sequence: int | None, source: Source | None
-) -> RestoreRun | OperationRun | EvidenceSnapshot:
-    """The facts of a `changed` event's data, with the sequence and source given; raises InvalidInput."""
-    return validate(CHANGED[entity], data, path).facts(sequence, source)
+def _descriptions(
+    schema: dict[str, Any], named: dict[str, Any], above: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, field in schema.get("properties", {}).items():
+        yield (*above, name), field["description"]
+        for option in [field, *field.get("anyOf", [])]:
+            if "$ref" in option:
+                yield from _descriptions(named[option["$ref"].removeprefix("#/$defs/")], named, (*above, name))
+
+
+RESTORE_RUN = Reader(RestoreRunData)
+OPERATION_RUN = Reader(OperationRunData)
+EVIDENCE_SNAPSHOT = Reader(EvidenceSnapshotData)
+DELETED = Reader(DeletedData)
+DELETED_ROW = Reader(DeletedRow)
+_INPUTS = Reader(InputsData)
+_SNAPSHOT_INPUT = Reader(EvidenceSnapshotInput)
+
+
+def read_run(data: object, path: str, sequence: int | None, source: Source | None) -> RestoreRun:
+    """A restore run from a `changed` event's data, with the sequence and source given; raises InvalidInput."""
+    return _run(RESTORE_RUN.read(data, path), sequence, source)
+
+
+def read_operation(data: object, path: str, sequence: int | None, source: Source | None) -> OperationRun:
+    """An operation run, as `read_run`."""
+    read = OPERATION_RUN.read(data, path)
+    return OperationRun(
+        read["id"],
+        read["tenant_id"],
+        read["status"],
+        read.get("outcome"),
+        read.get("started_at"),
+        read.get("completed_at"),
+        deleted=False,
+        sequence=sequence,
+        source=source,
+    )
+
+
+def read_snapshot(data: object, path: str, sequence: int | None, source: Source | None) -> EvidenceSnapshot:
+    """An evidence snapshot, as `read_run`."""
+    return _snapshot(EVIDENCE_SNAPSHOT.read(data, path), sequence, source, expired=False)
+
+
+READ: dict[Entity, Callable[[object, str, int | None, Source | None], RestoreRun | OperationRun | EvidenceSnapshot]] = {
+    "restore_run": read_run,
+    "operation_run": read_operation,
+    "evidence_snapshot": read_snapshot,
+}
+"""How a `changed` event's data becomes facts, for each entity."""
+
+
+def _run(read: RestoreRunData, sequence: int | None, source: Source | None) -> RestoreRun:
+    counts = (read.get("metadata") or {}).get("counts")
+    return RestoreRun(
+        read["id"],
+        read["tenant_id"],
+        read["status"],
+        read["is_dry_run"],
+        read.get("operation_run_id"),
+        Counts(**counts) if counts else NO_COUNTS,
+        (read.get("result_attention") or {}).get("state"),
+        read.get("updated_at"),
+        sequence,
+        source,
+    )
+
+
+def _snapshot(
+    read: EvidenceSnapshotData, sequence: int | None, source: Source | None, *, expired: bool
+) -> EvidenceSnapshot:
+    return EvidenceSnapshot(
+        read["id"],
+        read["tenant_id"],
+        read["status"],
+        read.get("operation_run_id"),
+        read.get("generated_at"),
+        read.get("expires_at"),
+        expired=expired,
+        sequence=sequence,
+        source=source,
+    )
 
 
 def read_inputs(value: object) -> Facts:
@@ -351,13 +388,15 @@ def read_inputs(value: object) -> Facts:
     path = "$"
     if isinstance(value, dict) and ("diagnostics" in value or "schema" in value):
         value, path = _inputs_of_document(value), "$.diagnostics.inputs"
-    inputs = validate(InputsData, value, path)
-    run = inputs.restore_run.facts(inputs.restore_run.sequence, _source(inputs.restore_run.source))
+    inputs = _INPUTS.read(value, path)
+    read = inputs["restore_run"]
+    run = _run(read, read.get("sequence"), _source(read.get("source")))
+    names = enumerate(inputs.get("unreadable", []))
     return Facts(
         run=run,
-        operation=_operation(run, inputs.operation_run, path),
-        evidence=tuple(_evidence(run, inputs.evidence_snapshots, path)),
-        unreadable=tuple(sorted({_unreadable(name, i, path) for i, name in enumerate(inputs.unreadable)})),
+        operation=_operation(run, inputs.get("operation_run"), f"{path}.operation_run"),
+        evidence=tuple(_evidence(run, inputs.get("evidence_snapshots", []), f"{path}.evidence_snapshots")),
+        unreadable=tuple(sorted({_unreadable(name, f"{path}.unreadable[{i}]") for i, name in names})),
     )
 
 
@@ -371,37 +410,46 @@ def _inputs_of_document(document: dict[str, Any]) -> object:
     return diagnostics.get("inputs", NOTHING)
 
 
-def _source(data: SourceData | None) -> Source | None:
-    return None if data is None else Source(data.topic, data.partition, data.offset, data.timestamp)
+def _source(read: SourceData | None) -> Source | None:
+    return None if read is None else Source(**read)
 
 
-def _operation(run: RestoreRun, data: OperationRunInput | None, path: str) -> OperationRun | None:
-    if data is None:
+def _operation(run: RestoreRun, read: OperationRunInput | None, path: str) -> OperationRun | None:
+    if read is None:
         return None
-    if data.status is None and not data.deleted:
-        raise InvalidInput(f"{path}.operation_run.status", one_of(OPERATION_STATUSES), "null")
-    operation = replace(data.facts(data.sequence, _source(data.source)), deleted=data.deleted)
-    joins = operation.tenant_id == run.tenant_id and operation.id == run.operation_run_id
-    return operation if joins else None
+    deleted = read.get("deleted", False)
+    if read["status"] is None and not deleted:
+        raise InvalidInput(f"{path}.status", one_of(OPERATION_STATUSES), "null")
+    if read["tenant_id"] != run.tenant_id or read["id"] != run.operation_run_id:
+        return None
+    return OperationRun(
+        read["id"],
+        read["tenant_id"],
+        read["status"],
+        read.get("outcome"),
+        read.get("started_at"),
+        read.get("completed_at"),
+        deleted,
+        read.get("sequence"),
+        _source(read.get("source")),
+    )
 
 
 def _evidence(run: RestoreRun, items: list[Any], path: str) -> Iterator[EvidenceSnapshot]:
     seen = set()
     for i, item in enumerate(items):
-        data = validate(EvidenceSnapshotInput, item, f"{path}.evidence_snapshots[{i}]")
-        if (data.tenant_id, data.id) in seen:
-            raise InvalidInput(f"{path}.evidence_snapshots[{i}].id", "each snapshot once", f"{show(data.id)} again")
-        seen.add((data.tenant_id, data.id))
-        snapshot = replace(data.facts(data.sequence, _source(data.source)), expired=data.expired)
-        named = snapshot.operation_run_id
-        if snapshot.tenant_id == run.tenant_id and named is not None and named == run.operation_run_id:
-            yield snapshot
+        read = _SNAPSHOT_INPUT.read(item, f"{path}[{i}]")
+        if (read["tenant_id"], read["id"]) in seen:
+            raise InvalidInput(f"{path}[{i}].id", "each snapshot once", f"{show(read['id'])} again")
+        seen.add((read["tenant_id"], read["id"]))
+        named = read.get("operation_run_id")
+        if read["tenant_id"] == run.tenant_id and named is not None and named == run.operation_run_id:
+            source = _source(read.get("source"))
+            yield _snapshot(read, read.get("sequence"), source, expired=read.get("expired", False))
 
 
-def _unreadable(name: object, i: int, path: str) -> str:
+def _unreadable(name: object, path: str) -> str:
     entity, _, entity_id = name.partition("/") if isinstance(name, str) else ("", "", "")
     if entity not in ENTITIES or not is_identifier(entity_id):
-        raise InvalidInput(
-            f"{path}.unreadable[{i}]", f"<entity>/<id>, where <entity> is {one_of(ENTITIES)}", show(name)
-        )
+        raise InvalidInput(path, f"<entity>/<id>, where <entity> is {one_of(ENTITIES)}", show(name))
     return f"{entity}/{entity_id}"
