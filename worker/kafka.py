@@ -34,7 +34,7 @@ from kafka.structs import OffsetAndMetadata
 from contracts.events import Record
 from contracts.topics import Topics
 from worker import ports
-from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge, Unfit
+from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
 from worker.ports import Committed, Ends, LogSlice, Membership, Output
 from worker.settings import KafkaSettings
 
@@ -42,15 +42,14 @@ CALL_TIMEOUT_MS: Final = 12_000
 """Limit of a call that belongs to a transaction: a little more than the transaction itself may last."""
 READ_TIMEOUT_MS: Final = 200
 """How long the restoring reader waits for a fetch."""
-REFRESH_MS: Final = 30_000
-"""Age at which metadata is asked for again: within it a partition that was added to a topic is noticed."""
+MAX_REQUEST_BYTES: Final = 8 << 20
+"""The producer's request size where no input takes larger records: several batches of 1 MiB."""
 
 PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "acks": "all",
     "linger_ms": 0,
     "retry_backoff_ms": 3,  # slept on CONCURRENT_TRANSACTIONS: 100 gives 11 transactions a second, 3 gives 180
     "batch_size": 1 << 20,  # 16 KiB: a third of the throughput
-    "max_request_size": 8 << 20,
     "compression_type": "lz4",
     "metrics_enabled": False,
     "request_timeout_ms": 5_000,
@@ -109,15 +108,18 @@ class KafkaLog:
     """`worker.ports.Log` on kafka-python. Construction connects, and raises KafkaUnreachable if nobody answers.
 
     `transactional_id` and `instance`: see `worker.settings`; with an instance the consumer is a static member.
+    `letter_bytes`: how large a dead letter may be, so that no record is too large to be set aside.
     """
 
-    def __init__(self, settings: KafkaSettings, topics: Topics, transactional_id: str) -> None:
+    def __init__(
+        self, settings: KafkaSettings, topics: Topics, transactional_id: str, letter_bytes: int = MAX_REQUEST_BYTES
+    ) -> None:
         self._settings = settings
         self._topics = topics
         self._transactional_id = transactional_id
+        self._max_request_bytes = max(MAX_REQUEST_BYTES, letter_bytes)
         self._producer: BoundedProducer | None = None
         self._reading: tuple[int, int, int] | None = None
-        self._partition_count: int | None = None
         with self._translated():
             self.consumer = KafkaConsumer(
                 group_id=settings.group_id,
@@ -165,14 +167,8 @@ class KafkaLog:
             return None
         assigned = self.consumer.assignment()
         numbers = frozenset(tp.partition for tp in assigned)
-        missing = [
-            f"{topic} partition {number} is not assigned to us, though partition {number} of other inputs is"
-            for number in sorted(numbers)
-            for topic in self._topics.inputs
-            if TopicPartition(topic, number) not in assigned
-        ]
-        if missing:
-            raise Unfit(["the inputs have different numbers of partitions", *missing])
+        if len(assigned) != len(numbers) * len(self._topics.inputs):
+            return None  # the leader did not know all topics yet; it will, and the group will rebalance
         return Membership(metadata.generation_id, metadata.member_id, numbers, metadata)
 
     def committed(self, partitions: Iterable[int]) -> Mapping[ports.TopicPartition, Committed]:
@@ -270,6 +266,7 @@ class KafkaLog:
         with self._translated():
             producer = BoundedProducer(
                 transactional_id=self._transactional_id,
+                max_request_size=self._max_request_bytes,
                 transaction_timeout_ms=self._settings.transaction_timeout_ms,
                 **PRODUCER_OPTIONS,
                 **self._settings.client_options(),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from projections.inputs import InputDecoder
-from worker.errors import Unreachable
+from worker.errors import Unfit, Unreachable
+from worker.fitness import check_redis
 from worker.health import Health
 from worker.kafka import KafkaLog
 from worker.logs import Events
@@ -18,6 +19,7 @@ from worker.metrics import Metrics
 from worker.observer import Reporter
 from worker.redis import RedisStore, connect
 from worker.settings import Settings
+from worker.topics import LETTER_ROOM_BYTES, TopicState, judge_topics, largest_input_bytes, read_topics
 
 Result = TypeVar("Result")
 
@@ -47,9 +49,15 @@ def run_worker(settings: Settings, *, stop: threading.Event, metrics: Metrics, h
     reached is waited for.
     """
     topics = settings.topic_names
-    partitions = _patiently(lambda: _check(settings, events), stop, events, health)
-    log = _patiently(lambda: KafkaLog(settings.kafka, topics, transactional_id(settings)), stop, events, health)
-    if partitions is None or log is None:
+    seen = _patiently(lambda: _check(settings, events), stop, events, health)
+    if seen is None:
+        return
+    partitions = seen[topics.restore_runs].partitions
+    letter_bytes = largest_input_bytes(topics, seen) + LETTER_ROOM_BYTES
+    log = _patiently(
+        lambda: KafkaLog(settings.kafka, topics, transactional_id(settings), letter_bytes), stop, events, health
+    )
+    if log is None:
         return
     try:
         client = connect(settings.redis.url.get_secret_value(), settings.redis.timeout_ms)
@@ -61,6 +69,24 @@ def run_worker(settings: Settings, *, stop: threading.Event, metrics: Metrics, h
             worker.turn()
     finally:
         log.close()
+
+
+def _check(settings: Settings, events: Events) -> Mapping[str, TopicState]:
+    """The topics as they are; says what of them and of Redis is not as it should be. Raises Unfit, Unreachable."""
+    seen = read_topics(settings)
+    findings = [*judge_topics(settings.topic_names, seen), *check_redis(settings.redis)]
+    for found in findings:
+        events.finding(
+            severity=found.severity,
+            subject=found.subject,
+            setting=found.setting,
+            expected=found.expected,
+            got=found.got,
+        )
+    errors = [str(finding) for finding in findings if finding.severity == "error"]
+    if errors:
+        raise Unfit(errors)
+    return seen
 
 
 def _limits(settings: Settings) -> Limits:
