@@ -6,8 +6,8 @@
     ├── Unreachable               a server does not answer                              exit 3
     │   ├── KafkaUnreachable
     │   └── RedisUnreachable
-    ├── Fenced                    another process has our instance id                   exit 4
-    ├── Unstable                  the consumer group would not take us in               exit 4
+    ├── Fenced                    another process has our instance id                   exit 2
+    ├── Unstable                  the consumer group would not take us in               exit 3
     ├── PositionMoved             the store is not where we left it: take over again
     ├── StoreDamaged              what the store holds contradicts itself: restore the partition in full
     ├── OffsetOutOfRange          an input's log does not hold the committed offset: stop the partition
@@ -73,13 +73,13 @@ class RedisUnreachable(Unreachable):
 class Fenced(ProjectorError):
     """Another process of the group has our instance id (RESTORE_PROJECTOR_KAFKA__INSTANCE): this one gives way."""
 
-    exit_code = 4
+    exit_code = 2
 
 
 class Unstable(ProjectorError):
     """The consumer group did not become stable in time; a new process has better chances than this one."""
 
-    exit_code = 4
+    exit_code = 3
 
 
 class PositionMoved(ProjectorError):

@@ -142,9 +142,9 @@ class Events:
         """Told to stop: the batch in hand is finished, then the group is left."""
         self._log.info("stopping", signal=signal)
 
-    def stopped(self, *, seconds: float) -> None:
-        """Stopped in order, so long after having been told."""
-        self._log.info("stopped", seconds=round(seconds, 3))
+    def stopped(self, *, seconds: float, in_order: bool = True) -> None:
+        """Stopped, so long after having been told; not `in_order`: a server hung, what was in hand is done again."""
+        self._log.info("stopped", seconds=round(seconds, 3), in_order=in_order)
 
     def finding(self, *, severity: str, subject: str, setting: str, expected: str, got: str) -> None:
         """A topic or Redis is not set up as it should be. An error stops the start, a warning does not."""

@@ -1,0 +1,83 @@
+"""`decide`: facts in, state document out; no server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.output import Json, print_json
+from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from contracts.facts import Facts
+
+STANDARD_INPUT = Path("-")
+
+
+def add_to(app: typer.Typer) -> None:
+    example = 'Example: echo \'{"restore_run": {"id": "rr-1", "tenant_id": "t-1", "status": "draft",'
+    app.command(epilog=example + ' "is_dry_run": false}}\' | restore-projector decide -')(decide)
+
+
+def decide(
+    file: Annotated[Path, typer.Argument(help="JSON: facts, or a whole state document; - for standard input.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Decide from facts in a file, and print the state document.
+
+    The facts are those of a document's diagnostics.inputs: restore_run, and optionally operation_run and
+    evidence_snapshots; or a whole state document, of which only these are used.
+
+    The document is the run's first: revision 1, at the latest time at which the facts came in, else the run's
+    updated_at, else 1970. With --json it is one line, byte for byte as it would be published.
+    """
+    from contracts.decision import encode
+    from contracts.violations import InvalidInput
+
+    try:
+        facts = _read(file)
+    except (OSError, ValueError) as error:
+        # Of ours: NotJson and InvalidInput, which say where, what was expected and what came.
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        kind = "are not facts" if isinstance(error, InvalidInput) else "cannot be read"
+        raise ConfigurationError(f"the facts in {file} {kind}: {reason}") from error
+    document = first_document(facts)
+    if json:
+        print(encode(document).decode())
+    else:
+        print_json(document)
+
+
+def _read(file: Path) -> Facts:
+    from contracts import strict_json
+    from contracts.wire import read_inputs
+
+    data = sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
+    return read_inputs(strict_json.parse(data))
+
+
+def first_document(facts: Facts) -> dict[str, Any]:
+    """The state document of a run of which nothing but these facts is known."""
+    from projections.output import state_document
+    from projections.record import RunRecord, Transition, own_mark
+    from projections.rules import decide as decide_rule
+
+    rule = decide_rule(facts)
+    sources = [fact.source for fact in (facts.run, facts.operation, *facts.evidence) if fact is not None]
+    timestamps = [source.timestamp for source in sources if source is not None]
+    at = max(timestamps, default=facts.run.updated_at or 0)
+    record = RunRecord(
+        run=facts.run,
+        marked=own_mark(facts.run.id) in facts.unreadable,
+        revision=1,
+        state=rule.state,
+        previous_state=None,
+        timeline=[Transition(1, rule.state, at)],
+        changed_at=at,
+        updated_at=at,
+    )
+    return state_document(record, facts, rule)
