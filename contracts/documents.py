@@ -43,7 +43,7 @@ InconsistencyCode = Literal[
     "applied_before_cancellation", "unreadable_input",
 ]  # fmt: skip
 EvidenceCause = Literal["none", "pending", "expired", "superseded", "failed", "predates_completion"]
-"""Why evidence is unavailable; `none` is that no snapshot is stored. Null where there is current evidence or no operation."""
+"""Why evidence is unavailable: `none` is that no snapshot is stored; null where one is current or nothing is linked."""
 ForbiddenClaim = Literal["Recovery verified", "Healthy", "Compliant", "Customer-safe"]
 
 

@@ -4,6 +4,8 @@ Told apart by headers first and then by shape (interfaces, section 3):
 
 - `content-type: application/cloudevents+json` makes a structured CloudEvent, whatever other headers there are;
 - else a header `ce_specversion`, `ce_id`, `ce_source` or `ce_type` makes a binary one;
+- else an object with `specversion` and without `op` is a structured one too: the Python SDK's older Kafka binding
+  (`cloudevents.v1.kafka`) writes the data's content type where the event's belongs;
 - else the value must be a Debezium change event.
 
 A CloudEvent must have the four attributes that CloudEvents 1.0 requires, not empty, and be of specversion 1.0. In
@@ -16,6 +18,7 @@ by one path for all forms.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -111,14 +114,17 @@ def read_claim(headers: Headers, value: bytes, entity: Entity) -> Claim:
         return _structured(_parse(value), entity)
     if not _MARKS_OF_BINARY.isdisjoint(headers):
         return _binary(headers, media, value, entity)
-    return _debezium(_parse(value), entity)
+    parsed = _parse(value)
+    if isinstance(parsed, dict) and "specversion" in parsed and "op" not in parsed:
+        return _structured(parsed, entity)
+    return _debezium(parsed, entity)
 
 
-def _parse(value: bytes) -> object:
+def _parse(value: bytes, place: str = "$") -> object:
     try:
         return strict_json.parse(value)
     except strict_json.NotJson as error:
-        raise Refused("not_json", "$", error.expected, error.got) from None
+        raise Refused("not_json", place, error.expected, error.got) from None
 
 
 def _binary(headers: Headers, media: bytes, value: bytes, topic: Entity) -> Claim:
@@ -150,12 +156,26 @@ def _structured(event: object, topic: Entity) -> Claim:
     media = event.get("datacontenttype")
     if media is not None and (not isinstance(media, str) or media.split(";", 1)[0].strip().lower() != _JSON.decode()):
         raise Refused("not_an_event", "$.datacontenttype", _JSON.decode(), show(media))
-    data = event.get("data", NOTHING)
+    data, path = _data(event)
     if not isinstance(data, dict):
-        raise Refused("not_an_event", "$.data", "an object", show(data))
+        raise Refused("not_an_event", path, "an object", show(data))
     entity, verb = _type(event["type"], topic, "$.type")
     sequence = event.get("sequence", NOTHING)
-    return Claim(entity, verb, data, "$.data", sequence, "$.sequence", traceparent=event.get("traceparent"))
+    return Claim(entity, verb, data, path, sequence, "$.sequence", traceparent=event.get("traceparent"))
+
+
+def _data(event: dict[str, Any]) -> tuple[object, str]:
+    """A structured event's data and where it stands; as base64 if its producer had it as bytes."""
+    text = event.get("data_base64")
+    if text is None:
+        return event.get("data", NOTHING), "$.data"
+    if not isinstance(text, str) or event.get("data") is not None:
+        raise Refused("not_an_event", "$.data_base64", "base64, and no data beside it", show(text))
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Refused("not_an_event", "$.data_base64", "base64", quote(text)) from None
+    return _parse(data, "$.data_base64"), "$.data_base64"
 
 
 def _type(text: str, topic: Entity, place: str) -> tuple[Entity, Verb]:
