@@ -267,8 +267,10 @@ class Worker:
 
     def _batches(self) -> list[Batch]:
         running = [p for p in self.partitions if p.phase is Phase.RUNNING]
-        batches = self._record_batches([p for p in running if len(p.merge)])
-        return batches or self._deadline_batches(running)
+        busy = [p for p in running if len(p.merge)]
+        idle = [p for p in running if not len(p.merge)]
+        batches = self._record_batches(busy)
+        return batches if self._trouble.batch_limit is not None else batches + self._deadline_batches(idle)
 
     def _record_batches(self, partitions: Sequence[Partition]) -> list[Batch]:
         """Batches of what is buffered and known to be next."""
@@ -318,7 +320,7 @@ class Worker:
     def _deadline_batches(self, partitions: Sequence[Partition]) -> list[Batch]:
         """Batches of what fell due in partitions that have nothing to read, not even in open transactions."""
         until = self._clock.now_ms() - IDLE_DELAY_MS
-        due = [p for p in partitions if p.next_due is not None and p.next_due <= until and not len(p.merge)]
+        due = [p for p in partitions if p.next_due is not None and p.next_due <= until]
         if not due:
             return []
         ended = self._ended(due, committed=False)
