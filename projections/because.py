@@ -43,8 +43,8 @@ SENTENCES: Final[dict[str, Sentence]] = {
         "The restore run's status is {status}.",
         lambda s, _: s.outcome == "cancelled",
     ),
-    "operation status": Sentence("The status of its operation {operation} is {operation_status}."),
-    "outcome": Sentence("The outcome of its operation {operation} is {outcome}.", _outcome_tells),
+    "operation status": Sentence("The status of operation {operation} is {operation_status}."),
+    "outcome": Sentence("The outcome of operation {operation} is {outcome}.", _outcome_tells),
     "outcome outlives deletion": Sentence(
         "That operation was deleted; its last outcome still counts.",
         lambda s, e: _outcome_tells(s, e) and s.operation is not None and s.operation.deleted,
@@ -66,11 +66,11 @@ SENTENCES: Final[dict[str, Sentence]] = {
         lambda s, _: s.run.operation_run_id is None,
     ),
     "shortfalls": Sentence(
-        "Its counts say: {shortfalls}.",
+        "The run's counts say: {shortfalls}.",
         lambda s, _: bool(shortfalls(s.run.counts)),
     ),
     "totals differ": Sentence(
-        "Its counts say: {total} in total, {succeeded} succeeded.",
+        "The run's counts say: {total} in total, {succeeded} succeeded.",
         lambda s, _: totals_differ(s.run.counts),
     ),
     "attention": Sentence(

@@ -23,6 +23,8 @@ from projections.situation import ACTIVE, PRE_EXECUTION, TERMINAL, Situation, si
 
 POLICY: Final = 1
 """Raised by hand when rules or wording change: workers then decide every stored run again (interfaces, section 10)."""
+DIGEST: Final = "9dd2c57a5b977938"
+"""What this policy decides and says, as `projections.book` sums it up; the check that `POLICY` is raised."""
 
 
 class Passage(NamedTuple):
@@ -112,8 +114,8 @@ RULES: Final[tuple[Rule, ...]] = (
         when="The run's status is cancelled.",
         holds=lambda s: s.status == "cancelled",
         why=(
-            "The run was called off and no operation works on it any more. If items were applied before that, "
-            "the inconsistency applied_before_cancellation says so."
+            "The run was called off, and no operation is known to work on it any more. If items were applied before "
+            "that, the inconsistency applied_before_cancellation says so."
         ),
         contract=(Passage(7, "restore_runs.status = cancelled"),),
         because=("status",),
@@ -222,9 +224,9 @@ RULES: Final[tuple[Rule, ...]] = (
         when="The run is linked to an operation, and current evidence of that operation is stored.",
         holds=lambda s: assess(s).current is not None,
         why=(
-            "The run is completed, nothing needs review, the operation is known, and there is evidence that was "
-            "generated after it. This is the most that is ever shown, and even here a person has to review the "
-            "evidence."
+            "The run is completed, nothing needs review, an operation stands behind it, and there is evidence of that"
+            " operation which is not known to be older than its completion. This is the most that is ever shown, and "
+            "even here a person has to review the evidence."
         ),
         contract=(
             Passage(

@@ -127,14 +127,14 @@ SENTENCES: dict[str, tuple[Facts, list[str]]] = {
     "outcome of a deleted operation": (
         facts(a_run("running"), replace(DELETED, outcome="cancelled")),
         [
-            "The outcome of its operation op-1 is cancelled.",
+            "The outcome of operation op-1 is cancelled.",
             "That operation was deleted; its last outcome still counts.",
             "The restore run's status is running.",
         ],
     ),
     "operation ahead": (
         facts(a_run("checked"), an_operation()),
-        ["The restore run's status is checked.", "The status of its operation op-1 is completed."],
+        ["The restore run's status is checked.", "The status of operation op-1 is completed."],
     ),
     "review, every ground": (
         facts(
@@ -143,9 +143,9 @@ SENTENCES: dict[str, tuple[Facts, list[str]]] = {
         ),
         [
             "The restore run's status is completed_with_errors.",
-            "The outcome of its operation op-1 is partially_succeeded.",
-            "Its counts say: 2 failed, 1 skipped, 1 partial, 1 not applied.",
-            "Its counts say: 12 in total, 7 succeeded.",
+            "The outcome of operation op-1 is partially_succeeded.",
+            "The run's counts say: 2 failed, 1 skipped, 1 partial, 1 not applied.",
+            "The run's counts say: 12 in total, 7 succeeded.",
             "The given result attention is partial.",
         ],
     ),

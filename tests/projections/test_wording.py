@@ -136,7 +136,7 @@ def test_forbidden_claims_are_in_no_text() -> None:
 
 def test_every_sentence_is_said_and_filled() -> None:
     said = set()
-    for facts in islice(cases.every_case(), 0, None, 7):
+    for facts in (*islice(cases.every_case(), 0, None, 61), *cases.every_evidence_case()):
         rule = decide(facts)
         sentences = describe(facts, rule)["diagnostics"]["because"]
         assert sentences, facts
