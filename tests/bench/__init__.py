@@ -1,0 +1,1 @@
+"""Speed and memory, measured against real servers beside a pipeline that does nothing: `make bench`."""
