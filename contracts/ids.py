@@ -76,12 +76,16 @@ _PARTITIONERS: dict[Partitioner, Callable[[bytes, int], int]] = {
 }
 
 
-@lru_cache(maxsize=CACHED_TENANTS)
 def partition_of(tenant_id: str, partitions: int, partitioner: Partitioner) -> int:
     """The partition, from 0 below `partitions`, in which everything of this tenant lies (interfaces, section 2).
 
     Raises ValueError when `partitions` is not positive or the partitioner is not one of `PARTITIONERS`.
     """
+    return _remembered(tenant_id, partitions, partitioner)
+
+
+@lru_cache(maxsize=CACHED_TENANTS)
+def _remembered(tenant_id: str, partitions: int, partitioner: Partitioner) -> int:
     if partitions < 1:
         raise ValueError(f"expected at least 1 partition, got {partitions}")
     choose = _PARTITIONERS.get(partitioner)
