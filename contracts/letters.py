@@ -24,7 +24,7 @@ once for the value's shape, after it."""
 MEANINGS: dict[Reason, str] = {
     "too_large": "The value has more bytes than the limit (RESTORE_PROJECTOR_LIMITS__VALUE_BYTES).",
     "not_an_event": "Headers or shape are those of no CloudEvent and no Debezium change event.",
-    "not_json": "The value is not strict JSON: UTF-8, finite numbers, each key once, nested at most 201 deep.",
+    "not_json": "The value is not strict JSON: UTF-8, finite numbers, each key once, nested at most 200 deep.",
     "unknown_type": "The event's type, table or operation is unknown, or belongs on another entity's topic.",
     "missing_sequence": "There is no sequence, or it is not decimal digits up to 9223372036854775807.",
     "schema_violation": "A field is missing or is not of the contract's type.",

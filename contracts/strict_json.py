@@ -1,7 +1,7 @@
 """JSON as RFC 8259 has it and no wider, so that two readers cannot understand one value differently.
 
 Refused: bytes that are not UTF-8, a byte order mark, NaN and Infinity, numbers beyond a double, lone surrogates,
-a key twice in one object, nesting deeper than 201. Each of these is read by some parser, and by no two alike.
+a key twice in one object, nesting deeper than 200. Each of these is read by some parser, and by no two alike.
 
 Two parsers must both agree. jiter finds duplicate keys and keeps integers of any size, but takes 1e400 for
 infinity; orjson refuses that, but turns integers beyond 64 bits into floats. So jiter's value is used and orjson
@@ -17,7 +17,7 @@ import orjson
 
 from contracts.violations import MAX_QUOTED, NOTHING, quote, show
 
-MAX_DEPTH = 201
+MAX_DEPTH = 200
 """jiter's own, which is fixed; no event needs more than 5, with Debezium's wrapper."""
 
 _PLACE = re.compile(r" at line (\d+) column (\d+)$")

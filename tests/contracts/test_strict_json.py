@@ -45,7 +45,7 @@ REFUSED = {
     "a key twice": b'{"a":1,"a":1}',
     "a key twice, once escaped": rb'{"a":1,"\u0061":2}',
     "a key twice, deep inside": b'[{"x":{"a":1,"b":2,"a":3}}]',
-    "nested too deep": b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
+    "nested too deep": b"[" * (MAX_DEPTH + 1) + b"1" + b"]" * (MAX_DEPTH + 1),
     "nested very deep": b'{"a":' * 50_000,
     "a single quoted string": b"{'a':1}",
     "a comment": b'{"a":1/*x*/}',
