@@ -197,9 +197,8 @@ class Events:
         run: str | None = None,
     ) -> None:
         """A record was set aside, for `reason`; what was wrong in detail is in the dead letter's header `dl_detail`."""
-        self._log.warning(
-            "dead_letter", reason=reason, topic=topic, partition=partition, offset=offset, tenant=tenant, run=run
-        )
+        known = {name: value for name, value in (("tenant", tenant), ("run", run)) if value is not None}
+        self._log.warning("dead_letter", reason=reason, topic=topic, partition=partition, offset=offset, **known)
 
     def merge_wait_over(self, *, partition: int, topic: str, waited_ms: int) -> None:
         """Records that the topic holds did not arrive in time; order by time is given up until they do."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from worker.metrics import Metrics
     from worker.settings import Settings
 
+SAME_SIGNAL_S: Final = 1.0
+"""A signal that follows so soon is the same one: timeout(1) and make send it to the process and to its group."""
 STOP_LIMIT_S: Final = 9.0
 """How long the batch in hand may take after SIGTERM. 10 s are promised; what is cut off is done again at next start."""
 
@@ -91,6 +93,7 @@ class Stopping:
         self._stop = threading.Event()
         self._over = threading.Event()
         self._signal = "none"
+        self._signalled_at = 0.0
         self._thread = threading.Thread(target=self._watch, name="stopping", daemon=True)
 
     def __enter__(self) -> threading.Event:
@@ -105,10 +108,12 @@ class Stopping:
         self._thread.join()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._stop.is_set():
+        if not self._stop.is_set():
+            self._signal = signal.Signals(number).name
+            self._signalled_at = time.monotonic()
+            self._stop.set()
+        elif time.monotonic() - self._signalled_at > SAME_SIGNAL_S:
             os._exit(128 + number)
-        self._signal = signal.Signals(number).name
-        self._stop.set()
 
     def _watch(self) -> None:
         self._stop.wait()
