@@ -48,6 +48,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin" / "restore-projector"
 
 
+@pytest.mark.parametrize("name", ["run.txt", "dev.txt"])
+def test_locked_requirements_have_hashes_and_name_no_index(name: str) -> None:
+    text = (ROOT / "requirements" / name).read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    pinned = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert pinned
+    assert all("==" in line and line.endswith("\\") for line in pinned), "a line without a hash"
+
+
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
     expected = {
         str(file.relative_to(ROOT))

@@ -13,7 +13,7 @@ from typing import Any, cast
 from testcontainers.core.container import DockerContainer
 
 from tests.servers.kafka_answers import kafka_answers
-from tests.servers.local_kafka import KAFKA_VERSION
+from tests.servers.local_kafka import KAFKA_VERSION, kafka_test_settings
 from tests.servers.local_redis import redis_answers
 from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
@@ -56,13 +56,23 @@ class _Container:
         if self._created:
             self._container.stop(force=True, delete_volume=True)
 
+    def runs(self) -> bool:
+        """Whether it runs; fails with the end of its log when it has ended."""
+        self._engine_container.reload()
+        status = self._engine_container.status
+        assert status != "exited", f"the container ended:\n{self.last_words()}"
+        return bool(status == "running")
+
+    def last_words(self, lines: int = 30) -> str:
+        return str(self._engine_container.logs(tail=lines).decode(errors="replace"))
+
     @property
     def _engine_container(self) -> Any:
         return self._container.get_wrapped_container()
 
 
 class DockerKafka(_Container):
-    """Apache Kafka's own image, one node, with the settings of the local one that matter to tests."""
+    """Apache Kafka's own image, one node."""
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         _need_docker()
@@ -77,7 +87,11 @@ class DockerKafka(_Container):
 
     def start(self) -> None:
         self.launch()
-        wait_until(lambda: kafka_answers(self.bootstrap_servers), START_TIMEOUT_S, f"{self.name} answers")
+        wait_until(
+            lambda: self.runs() and kafka_answers(self.bootstrap_servers),
+            START_TIMEOUT_S,
+            lambda: f"{self.name} answers\n{self.last_words()}",
+        )
 
     def restart(self) -> None:
         self.stop()
@@ -94,14 +108,20 @@ class DockerRedis(_Container):
         self.url = f"redis://{LOOPBACK}:{port}/0"
         container = DockerContainer(REDIS_IMAGE)
         _publish(container, "6379/tcp", port)
-        settings = {"save": "''", "appendonly": "yes" if appendonly else "no", "appendfsync": "always"}
-        settings |= options or {}
-        container.with_command(["redis-server", *(f"--{name} {value}" for name, value in settings.items())])
+        settings = {"save": "", "appendonly": "yes" if appendonly else "no", "appendfsync": "always"}
+        # Its address is not loopback from inside, and published on loopback only.
+        settings |= {"protected-mode": "no", **(options or {})}
+        words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        container.with_command(["redis-server", *words])
         super().__init__(container)
 
     def start(self) -> None:
         self.launch()
-        wait_until(lambda: redis_answers(self.url), START_TIMEOUT_S, f"{self.name} answers")
+        wait_until(
+            lambda: self.runs() and redis_answers(self.url),
+            START_TIMEOUT_S,
+            lambda: f"{self.name} answers\n{self.last_words()}",
+        )
 
     def restart(self) -> None:
         self.stop()
@@ -118,16 +138,7 @@ def _kafka_settings(port: int) -> dict[str, str | int]:
         "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "auto.create.topics.enable": "false",
-        "offsets.topic.replication.factor": 1,
-        "offsets.topic.num.partitions": 4,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
-        "transaction.state.log.num.partitions": 4,
-        "group.initial.rebalance.delay.ms": 0,
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
-        "log.retention.ms": -1,
-        "log.cleaner.min.compaction.lag.ms": 86_400_000,
+        **kafka_test_settings(replicas=1),
     }
 
 
