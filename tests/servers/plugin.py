@@ -76,7 +76,7 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield _start(lambda: make_kafka(kafka_runner(backend), directory), stack)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_kafka(request: pytest.FixtureRequest) -> KafkaServer:
     """The shared Kafka, for a test of what the embedded broker does not do rightly."""
     if _backend(request.config) == "embedded":

@@ -1,0 +1,154 @@
+"""What an installation must have made of its input: the pure code folded over the whole history.
+
+All inputs of a partition are merged by timestamp, equal ones in the order of the topics' table, and applied one by
+one to records that are all in memory: no batches, no store, no transactions. Between two records fall the
+deadlines that lie between them, after the last record those up to `until`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from contracts.decision import encode
+from contracts.documents import change_headers
+from contracts.events import Record
+from contracts.letters import letter_headers
+from contracts.topics import Topics
+from projections.advance import Effects, Outcome, advance, advance_time, current_document
+from projections.inputs import InputDecoder
+from projections.record import DeletedRun, Key, RunRecord, encode_internal
+from projections.workspace import Workspace
+from tests.consistency.observation import Log, Place
+
+Headers = tuple[tuple[str, bytes], ...]
+Source = tuple[str, int, int]
+"""Topic, partition and offset of an input record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A record of an output; a `value` of None is a tombstone."""
+
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What the store's indexes say of a run; `changed_at` in ms."""
+
+    tenant: str
+    run: str
+    state: str
+    changed_at: int
+
+
+@dataclass(slots=True)
+class Folded:
+    """What one partition must hold.
+
+    `documents`: of each run key, what could have been published at each revision; a batch shows only its last.
+    `internal`: the records there are at the end, and `deadlines` theirs. `letters`: by the dead letter's own source;
+    `outcomes`: of every input record. `next_deadline`: the first that is not due yet, in ms.
+    """
+
+    documents: dict[str, dict[int, Published]] = field(default_factory=lambda: defaultdict(dict))
+    internal: dict[str, bytes] = field(default_factory=dict)
+    deadlines: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, list[Published]] = field(default_factory=lambda: defaultdict(list))
+    letters: dict[Source, list[tuple[Record, Headers]]] = field(default_factory=lambda: defaultdict(list))
+    index: dict[str, Indexed] = field(default_factory=dict)
+    outcomes: dict[Source, Outcome] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    next_deadline: int | None = None
+
+    def last_document(self, run: str) -> Published | None:
+        """What the state topic must end with for a run; None if it never had a document."""
+        by_revision = self.documents.get(run)
+        return by_revision[max(by_revision)] if by_revision else None
+
+
+def fold(log: Log, topics: Topics, partition: int, inputs: InputDecoder, until: int) -> Folded:
+    """Fold the inputs of one partition number, and time up to `until` in ms."""
+    folding = _Folding(topics)
+    for record in merged(log.get((topic, partition), []) for topic in topics.inputs):
+        folding.apply(record, inputs)
+    folding.pass_time(until)
+    return folding.finish()
+
+
+def merged(logs: Iterable[list[Record]]) -> Iterator[Record]:
+    """The earliest of the logs' next records, again and again; within a log the order is its own."""
+    return heapq.merge(*logs, key=lambda record: record.timestamp)
+
+
+def places(log: Log, topic: str) -> list[Place]:
+    return [place for place in log if place[0] == topic]
+
+
+class _Folding:
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self._workspace = Workspace(complete=True)
+        self._effects = Effects()
+        self._folded = Folded()
+
+    def apply(self, record: Record, inputs: InputDecoder) -> None:
+        self.pass_time(record.timestamp)
+        outcome = advance(self._workspace, self._effects, inputs.decode(record), present=record.timestamp)
+        self._folded.outcomes[record.topic, record.partition, record.offset] = outcome
+        self._collect()
+
+    def pass_time(self, until: int) -> None:
+        """Let the deadlines fall one after the other, as each may have been a transaction of its own."""
+        deadlines = self._workspace._deadlines
+        while deadlines and deadlines[0][0] <= until:
+            advance_time(self._workspace, self._effects, deadlines[0][0])
+            self._collect()
+        advance_time(self._workspace, self._effects, until)
+
+    def finish(self) -> Folded:
+        workspace, folded = self._workspace, self._folded
+        for key in workspace.existing():
+            record = workspace.find(key)
+            assert record is not None
+            if isinstance(record, RunRecord):
+                assert record.state is not None
+                folded.index[str(key)] = Indexed(key.tenant, key.id, record.state, record.changed_at)
+                continue
+            folded.internal[str(key)] = encode_internal(record)
+            if not isinstance(record, DeletedRun) and record.due is not None:
+                folded.deadlines[str(key)] = record.due
+        folded.next_deadline = min(folded.deadlines.values(), default=None)
+        folded.counts = self._effects.counts
+        return folded
+
+    def _collect(self) -> None:
+        """Note what the last step has changed."""
+        for key, _ in list(self._workspace.changes()):
+            if key.kind == "run":
+                revision, published = self._published(key)
+                self._folded.documents[str(key)][revision] = published
+        self._workspace._changed.clear()
+        for change in self._effects.changes:
+            headers = change_headers(change.body, self._topics.prefix, change.traceparent)
+            self._folded.changes[str(change.key)].append(Published(encode(change.body), tuple(headers)))
+        self._effects.changes.clear()
+        for letter in self._effects.letters:
+            record = letter.record
+            headers = letter_headers(record, letter.reason, letter.detail)
+            self._folded.letters[record.topic, record.partition, record.offset].append((record, tuple(headers)))
+        self._effects.letters.clear()
+
+    def _published(self, key: Key) -> tuple[int, Published]:
+        traceparent = self._effects.traceparents.get(key)
+        headers: Headers = () if traceparent is None else (("traceparent", traceparent.encode()),)
+        record = self._workspace.run(key.tenant, key.id)
+        if record is not None:
+            return record.revision, Published(encode(current_document(self._workspace, record)), headers)
+        gone = self._workspace.deleted_run(key.tenant, key.id)
+        assert gone is not None, "a run that is gone is remembered"
+        return gone.revision, Published(None, (*headers, ("revision", str(gone.revision).encode())))

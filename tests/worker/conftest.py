@@ -1,0 +1,109 @@
+"""Installations for tests of the worker on real servers: one of the test's own, or one that a module shares."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from contracts.decision import decode
+from contracts.events import Record
+from tests.consistency import check
+from tests.consistency.observation import consumer, read_log
+from tests.processes import ThreadWorker, install, running
+from tests.servers.plugin import Space
+from tests.servers.ports import KafkaServer, RedisServer
+from tests.servers.waiting import wait_until
+from tests.traffic import Sender, sender
+from worker.settings import Settings
+
+PARTITIONS = 4
+SEEN_WITHIN_S = 10.0
+"""A document follows its event within milliseconds; this is for a machine that is very busy."""
+
+_tenants = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A worker that runs, and what a test needs to talk to it and to see what comes of it."""
+
+    settings: Settings
+    worker: ThreadWorker
+    send: Sender
+    redis: Redis
+
+    def document(self, tenant: str, run: str) -> dict[str, Any] | None:
+        """The state document in Redis."""
+        namespace, number = self.settings.redis.namespace, self.send.partition(tenant)
+        value = self.redis.get(f"{namespace}:{{{number}}}:run:{tenant}/{run}")
+        assert value is None or isinstance(value, bytes)
+        return None if value is None else decode(value)
+
+    def wait_for(self, tenant: str, run: str, what: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """The run's document once it is as it should be."""
+
+        def found() -> dict[str, Any] | None:
+            document = self.document(tenant, run)
+            return document if document is not None and what(document) else None
+
+        document = wait_until(found, SEEN_WITHIN_S, lambda: f"{tenant}/{run} as expected: {self.document(tenant, run)}")
+        assert document is not None
+        return document
+
+    def wait_for_state(self, tenant: str, run: str, state: str) -> dict[str, Any]:
+        return self.wait_for(tenant, run, lambda document: document["state"] == state)
+
+    def wait_until_gone(self, tenant: str, run: str) -> None:
+        wait_until(lambda: self.document(tenant, run) is None, SEEN_WITHIN_S, f"{tenant}/{run} is gone")
+
+    def read(self, topic: str) -> list[Record]:
+        """All records of one topic."""
+        with consumer(self.settings) as reader:
+            return [record for records in read_log(reader, self.settings, [topic]).values() for record in records]
+
+    def changes(self, tenant: str, run: str) -> list[Record]:
+        """The run's state changes."""
+        key = f"{tenant}/{run}".encode()
+        return [record for record in self.read(self.send.topics.decision_changes) if record.key == key]
+
+
+@pytest.fixture
+def settings(real_kafka: KafkaServer, redis_server: RedisServer, space: Space) -> Settings:
+    """An installation of the test's own on the shared servers."""
+    return install(real_kafka, redis_server, space.prefix, PARTITIONS)
+
+
+@pytest.fixture
+def live(settings: Settings) -> Iterator[Live]:
+    """A worker of the test's own, running."""
+    with _live(settings) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(real_kafka: KafkaServer, redis_server: RedisServer) -> Iterator[Live]:
+    """A worker that a module's tests share, each with tenants of its own; when all are done, everything is checked."""
+    settings = install(real_kafka, redis_server, f"test-{secrets.token_hex(5)}", PARTITIONS)
+    with _live(settings) as made:
+        yield made
+        check(settings)
+
+
+@contextmanager
+def _live(settings: Settings) -> Iterator[Live]:
+    url = settings.redis.url.get_secret_value()
+    with running(settings) as worker, sender(settings, PARTITIONS) as send, Redis.from_url(url) as redis:
+        yield Live(settings, worker, send, redis)
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A tenant that no other test has."""
+    return f"t-{next(_tenants)}"
