@@ -40,8 +40,8 @@ from worker.settings import KafkaSettings
 
 CALL_TIMEOUT_MS: Final = 12_000
 """Limit of a call that belongs to a transaction: a little more than the transaction itself may last."""
-READ_TIMEOUT_MS: Final = 200
-"""How long the restoring reader waits for a fetch."""
+READ_TIMEOUT_MS: Final = 20
+"""How long the restoring reader waits at once. A fetch of nothing but markers brings no record, only a position."""
 MAX_REQUEST_BYTES: Final = 8 << 20
 """The producer's request size where no input takes larger records: several batches of 1 MiB."""
 
@@ -119,7 +119,7 @@ class KafkaLog:
         self._transactional_id = transactional_id
         self._max_request_bytes = max(MAX_REQUEST_BYTES, letter_bytes)
         self._producer: BoundedProducer | None = None
-        self._reading: tuple[int, int, int] | None = None
+        self._reading: dict[TopicPartition, int] = {}
         with self._translated():
             self.consumer = KafkaConsumer(
                 group_id=settings.group_id,
@@ -134,6 +134,9 @@ class KafkaLog:
             self._reader = self._plain_consumer("read_committed")
             self._ends_reader = self._plain_consumer("read_uncommitted")
             self._admin = KafkaAdminClient(**settings.client_options())
+            # The group's leader assigns what it knows of, and a topic that it learns of later costs another rebalance.
+            for topic in topics.inputs:
+                self.consumer.partitions_for_topic(topic)
         self.consumer.subscribe(list(topics.inputs), listener=_HoldAssigned(self))
 
     def _plain_consumer(self, isolation_level: str) -> KafkaConsumer:
@@ -239,25 +242,37 @@ class KafkaLog:
 
         return {number: ends(number) for number in partitions}
 
-    def read(self, partition: int, state: int, internal: int) -> LogSlice:
-        at_state = TopicPartition(self._topics.decision_state, partition)
-        at_internal = TopicPartition(self._topics.internal, partition)
-        if self._reading != (partition, state, internal):
-            self._reader.assign([at_state, at_internal])
-            self._reader.seek(at_state, state)
-            self._reader.seek(at_internal, internal)
-        self._reading = None
+    def read(self, positions: Mapping[int, ports.Position]) -> Mapping[int, LogSlice]:
+        self._read_on(positions)
         with self._translated():
             polled = self._reader.poll(READ_TIMEOUT_MS)
-            next_state = int(self._reader.position(at_state, timeout_ms=CALL_TIMEOUT_MS))
-            next_internal = int(self._reader.position(at_internal, timeout_ms=CALL_TIMEOUT_MS))
-        self._reading = (partition, next_state, next_internal)
-        return LogSlice(
-            [_record(r) for r in polled.get(at_state, ())],
-            [_record(r) for r in polled.get(at_internal, ())],
-            next_state,
-            next_internal,
-        )
+            reached = {tp: int(self._reader.position(tp, timeout_ms=CALL_TIMEOUT_MS)) for tp in self._reading}
+        self._reading = reached
+        slices = {}
+        for number in positions:
+            state, internal = self._compacted(number)
+            slices[number] = LogSlice(
+                [_record(r) for r in polled.get(state, ())],
+                [_record(r) for r in polled.get(internal, ())],
+                reached[state],
+                reached[internal],
+            )
+        return slices
+
+    def _read_on(self, positions: Mapping[int, ports.Position]) -> None:
+        """Have the reader stand at these positions; nothing to do where it has just read up to them."""
+        wanted: dict[TopicPartition, int] = {}
+        for number, position in positions.items():
+            state, internal = self._compacted(number)
+            wanted |= {state: position.state, internal: position.internal}
+        if self._reading != wanted:
+            self._reader.assign(list(wanted))
+            for tp, offset in wanted.items():
+                self._reader.seek(tp, offset)
+        self._reading = wanted
+
+    def _compacted(self, number: int) -> tuple[TopicPartition, TopicPartition]:
+        return TopicPartition(self._topics.decision_state, number), TopicPartition(self._topics.internal, number)
 
     # The producer
 

@@ -29,7 +29,7 @@ from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge, StoreDamaged
 from worker.merge import Merge
 from worker.partition import Partition, Phase
 from worker.ports import Clock, Committed, Log, Membership, Output, Store, TopicPartition
-from worker.restore import restore_slice, starting_position
+from worker.restore import restore_slices, starting_position
 
 POLL_TIMEOUT_MS: Final = 500
 """How long an idle poll waits; it returns at once when there is data (measured: 1 to 4 % of a core idle)."""
@@ -241,14 +241,14 @@ class Worker:
     def _restore(self) -> None:
         """Restore for a while; a partition whose store has caught up begins to run."""
         until = self._clock.monotonic() + RESTORE_BUDGET_S
-        for partition in self.partitions:
-            while partition.phase is Phase.RESTORING:
-                count = restore_slice(self._log, self._store, self._clock, partition)
-                self._observer.restored_slice(partition.number, count)
+        restoring = [p for p in self.partitions if p.phase is Phase.RESTORING]
+        while restoring and self._clock.monotonic() < until:
+            counts = restore_slices(self._log, self._store, self._clock, restoring)
+            for partition in restoring:
+                self._observer.restored_slice(partition.number, counts[partition.number])
                 if partition.is_restored:
                     self._run(partition)
-                if self._clock.monotonic() > until:
-                    return
+            restoring = [p for p in restoring if p.phase is Phase.RESTORING]
 
     def _run(self, partition: Partition) -> None:
         partition.next_due = self._store.next_due(partition.number, partition.position)

@@ -66,9 +66,11 @@ class Reporter:
     def running(self, partition: Partition) -> None:
         kind, records, began = self._restores.pop(partition.number)
         self._metrics.restores.labels(kind).inc()
-        self._events.partition_restored(
-            partition=partition.number, full=kind == "full", records=records, seconds=time.monotonic() - began
-        )
+        seconds = time.monotonic() - began
+        if records or kind == "full":
+            self._events.partition_restored(
+                partition=partition.number, full=kind == "full", records=records, seconds=seconds
+            )
         self._events.partition_taken_over(partition=partition.number, offsets=partition.offsets)
 
     def stopped(self, error: OffsetOutOfRange) -> None:

@@ -167,8 +167,8 @@ class Log(Protocol):
     def ends(self, partitions: Sequence[int]) -> Mapping[int, Ends]:
         """Ends of the compacted topics, records of open transactions included."""
 
-    def read(self, partition: int, state: int, internal: int) -> LogSlice:
-        """Committed records of the compacted topics from these offsets on, as many as come in one fetch."""
+    def read(self, positions: Mapping[int, Position]) -> Mapping[int, LogSlice]:
+        """Committed records of these partitions' compacted topics behind the positions, as many as come at once."""
 
     def publish(
         self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, Committed], token: Any

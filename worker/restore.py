@@ -11,7 +11,7 @@ named.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from contracts.decision import decode
@@ -50,14 +50,20 @@ def starting_position(
     return start, reason
 
 
-def restore_slice(log: Log, store: Store, clock: Clock, partition: Partition) -> int:
-    """Read one slice of the log behind the position and apply it; returns how many records that were."""
+def restore_slices(log: Log, store: Store, clock: Clock, partitions: Sequence[Partition]) -> dict[int, int]:
+    """Read what comes next behind the positions of all these partitions and apply it; returns how many records each."""
+    behind = {p.number: p.position for p in partitions if not p.is_restored}
+    slices = log.read(behind) if behind else {}
+    return {p.number: _apply_slice(store, clock, p, slices.get(p.number)) for p in partitions}
+
+
+def _apply_slice(store: Store, clock: Clock, partition: Partition, piece: LogSlice | None) -> int:
     before = partition.position
-    if partition.is_restored:
+    if piece is None:
         piece = LogSlice((), (), before.state, before.internal)
-    else:
-        piece = log.read(partition.number, before.state, before.internal)
     after = Position(before.generation, piece.next_state, piece.next_internal)
+    if after == before and not partition.is_restored:
+        return 0
     partition.position = after
     store.apply(
         partition.number,
