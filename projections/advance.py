@@ -255,6 +255,7 @@ def _delete_run(workspace: Workspace, effects: Effects, event: Deleted, cause: C
         key = Key("run", event.tenant_id, event.id)
         workspace.put(key, None)
         _publish_change(effects, key, record.state, None, gone.revision, at, cause)
+        _trace(effects, key, cause)
     workspace.put(Key("deleted-run", event.tenant_id, event.id), gone)
 
 
@@ -288,11 +289,16 @@ def _decide_again(workspace: Workspace, effects: Effects, record: RunRecord, cau
         record.timeline.append(Transition(record.revision, state, record.changed_at))
         del record.timeline[:-TIMELINE_LENGTH]
         _publish_change(effects, key, before, state, record.revision, record.changed_at, cause)
+    _trace(effects, key, cause)
+    workspace.put(key, record)
+
+
+def _trace(effects: Effects, key: Key, cause: Cause) -> None:
+    """Only the last cause of what is published counts: an earlier one's trace is not that of this document."""
     if cause.traceparent is None:
         effects.traceparents.pop(key, None)
     else:
         effects.traceparents[key] = cause.traceparent
-    workspace.put(key, record)
 
 
 def _publish_change(

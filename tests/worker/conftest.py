@@ -70,8 +70,14 @@ class Live:
 
     def changes(self, tenant: str, run: str) -> list[Record]:
         """The run's state changes."""
-        key = f"{tenant}/{run}".encode()
-        return [record for record in self.read(self.send.topics.decision_changes) if record.key == key]
+        return self._published(self.send.topics.decision_changes, tenant, run)
+
+    def documents(self, tenant: str, run: str) -> list[Record]:
+        """The run's state documents in Kafka."""
+        return self._published(self.send.topics.decision_state, tenant, run)
+
+    def _published(self, topic: str, tenant: str, run: str) -> list[Record]:
+        return [record for record in self.read(topic) if record.key == f"{tenant}/{run}".encode()]
 
 
 @pytest.fixture
