@@ -45,17 +45,22 @@ READ_TIMEOUT_MS: Final = 20
 MAX_REQUEST_BYTES: Final = 8 << 20
 """The producer's request size where no input takes larger records: several batches of 1 MiB."""
 
+CONNECTION_OPTIONS: Final[dict[str, Any]] = {
+    "bootstrap_timeout_ms": 5_000,  # 30 s by default, in which a worker that is told to stop would not hear it
+    "reconnect_backoff_max_ms": 1_000,
+    "metrics_enabled": False,
+}
+
 PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "acks": "all",
     "linger_ms": 0,
     "retry_backoff_ms": 3,  # slept on CONCURRENT_TRANSACTIONS: 100 gives 11 transactions a second, 3 gives 180
     "batch_size": 1 << 20,  # 16 KiB: a third of the throughput
     "compression_type": "lz4",
-    "metrics_enabled": False,
     "request_timeout_ms": 5_000,
     "delivery_timeout_ms": 8_000,
     "max_block_ms": CALL_TIMEOUT_MS,
-    "reconnect_backoff_max_ms": 1_000,
+    **CONNECTION_OPTIONS,
 }
 
 CONSUMER_OPTIONS: Final[dict[str, Any]] = {
@@ -65,8 +70,7 @@ CONSUMER_OPTIONS: Final[dict[str, Any]] = {
     "max_poll_records": 10**6,  # a fetch returned in part and then paused would never be returned again
     "max_partition_fetch_bytes": 256 << 10,  # what bounds memory instead
     "retry_backoff_ms": 20,
-    "metrics_enabled": False,
-    "reconnect_backoff_max_ms": 1_000,
+    **CONNECTION_OPTIONS,
 }
 
 
@@ -133,7 +137,7 @@ class KafkaLog:
             )
             self._reader = self._plain_consumer("read_committed")
             self._ends_reader = self._plain_consumer("read_uncommitted")
-            self._admin = KafkaAdminClient(**settings.client_options())
+            self._admin = KafkaAdminClient(**CONNECTION_OPTIONS, **settings.client_options())
             # The group's leader assigns what it knows of, and a topic that it learns of later costs another rebalance.
             for topic in topics.inputs:
                 self.consumer.partitions_for_topic(topic)
@@ -348,9 +352,12 @@ def _record(record: Any) -> Record:
     )
 
 
-def _stream_time(metadata: str) -> int:
-    """Stream time in ms from a committed offset's metadata; 0 where somebody else committed, as a reset does."""
-    return int(metadata) if metadata.isdecimal() else 0
+def _stream_time(metadata: str | None) -> int:
+    """Stream time in ms from a committed offset's metadata.
+
+    0 where somebody else committed, as a reset does, or where the broker keeps none, as the embedded one does.
+    """
+    return int(metadata) if metadata is not None and metadata.isdecimal() else 0
 
 
 def _largest(outputs: Sequence[Output]) -> str:
