@@ -48,7 +48,6 @@ MAX_REQUEST_BYTES: Final = 8 << 20
 CONNECTION_OPTIONS: Final[dict[str, Any]] = {
     "bootstrap_timeout_ms": 5_000,  # 30 s by default, in which a worker that is told to stop would not hear it
     "reconnect_backoff_max_ms": 1_000,
-    "metrics_enabled": False,
 }
 
 PRODUCER_OPTIONS: Final[dict[str, Any]] = {
@@ -60,6 +59,7 @@ PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "request_timeout_ms": 5_000,
     "delivery_timeout_ms": 8_000,
     "max_block_ms": CALL_TIMEOUT_MS,
+    "metrics_enabled": False,
     **CONNECTION_OPTIONS,
 }
 
@@ -70,6 +70,7 @@ CONSUMER_OPTIONS: Final[dict[str, Any]] = {
     "max_poll_records": 10**6,  # a fetch returned in part and then paused would never be returned again
     "max_partition_fetch_bytes": 256 << 10,  # what bounds memory instead
     "retry_backoff_ms": 20,
+    "metrics_enabled": False,
     **CONNECTION_OPTIONS,
 }
 
