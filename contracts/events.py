@@ -16,7 +16,7 @@ from contracts.forms import Claim, Headers, Refused, read_claim, read_headers
 from contracts.ids import Partitioner, is_identifier, partition_of
 from contracts.letters import Reason
 from contracts.topics import Topics
-from contracts.violations import NOTHING, InvalidInput, complaint, quote, show
+from contracts.violations import NOTHING, InvalidInput, complaint, one_of, quote, show
 from contracts.wire import DELETED, DELETED_ROW, READ, read_identifier, read_sequence
 
 
@@ -110,10 +110,16 @@ class Decoder:
         self._max_value_bytes = max_value_bytes
 
     def decode(self, record: Record) -> Event:
-        """The event that the record is, or why it is none. The record's topic is one of the three entity topics."""
-        entity, value = self._entities[record.topic], record.value
+        """The event that the record is, or why it is none; never raises.
+
+        A topic that carries no entity's events, which an operator's replay may name, makes an unknown_type.
+        """
+        entity, value = self._entities.get(record.topic), record.value
         if value is None:
             return IGNORED
+        if entity is None:
+            detail = complaint("topic", one_of(tuple(self._entities)), quote(record.topic))
+            return Rejected("unknown_type", detail)
         if len(value) > self._max_value_bytes:
             limit = f"at most {self._max_value_bytes} bytes"
             return Rejected("too_large", complaint("value", limit, f"{len(value)} bytes"))

@@ -95,13 +95,14 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
     Of repeated tracing headers, which proxies add, the last one counts.
     """
     found: Headers = {}
-    for name, value in headers:
+    for name, given in headers:
         lower = name.lower()
         if lower in _USED:
-            earlier = found.get(lower)
-            if earlier is not None and earlier != value and lower in _DECIDING:
+            value = given or b""  # Kafka knows a null header value
+            earlier = found.get(lower, value)
+            if earlier != value and lower in _DECIDING:
                 raise Refused("not_an_event", f"header {lower}", "one value", f"{_show(earlier)} and {_show(value)}")
-            found[lower] = value or b""
+            found[lower] = value
     return found
 
 
@@ -200,7 +201,7 @@ def _debezium(value: object, topic: Entity) -> Claim:
     row = envelope.get(row_name)
     deleted = operation == "d"
     sequence, place = _sequence(row, f"{path}.{row_name}", source, f"{path}.source")
-    data = _with_json_columns(row) if topic == "restore_run" and not deleted else row
+    data = row if deleted else _with_json_columns(row)
     return Claim(
         topic, "deleted" if deleted else "changed", data, f"{path}.{row_name}", sequence, place, tenant_is_key=deleted
     )

@@ -417,5 +417,18 @@ def test_a_record_that_is_refused_is_refused_alike_every_time() -> None:
 
 
 def test_a_header_of_nothing_is_an_empty_one() -> None:
-    headers: Any = (*binary(ce_id=...).headers, ("ce_id", None), ("x", None))
-    assert complaint(replace(binary(), headers=headers)).startswith("not_an_event: header ce_id")
+    headers: Any = (*binary(ce_id=...).headers, ("ce_id", None), ("traceparent", None), ("x", None))
+    assert complaint(replace(binary(), headers=headers)) == (
+        "not_an_event: header ce_id: expected a value, got an empty one"
+    )
+    twice: Any = (*binary().headers, ("ce_id", None))
+    assert complaint(replace(binary(), headers=twice)) == (
+        'not_an_event: header ce_id: expected one value, got "e-1" and ""'
+    )
+
+
+def test_a_topic_of_no_entity_is_an_unknown_type() -> None:
+    assert complaint(replace(binary(), topic="restore.projection.ops.v1")) == (
+        "unknown_type: topic: expected one of restore.restore-runs.v1, restore.operation-runs.v1,"
+        ' restore.evidence-snapshots.v1, got "restore.projection.ops.v1"'
+    )
