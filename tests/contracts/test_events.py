@@ -36,6 +36,7 @@ from tests.contracts.records import (
     decode,
     deleted,
     record,
+    rejected,
     state,
     structured,
 )
@@ -155,8 +156,9 @@ class TestTraceparent:
     def test_a_deletion_and_a_refusal_have_it_too(self) -> None:
         gone = {"id": "rr-1", "tenant_id": "t-1"}
         assert deleted(binary(gone, verb="deleted", traceparent=TRACEPARENT)).traceparent == TRACEPARENT
-        refused = decode(binary(state(status="?"), traceparent=TRACEPARENT))
-        assert refused.traceparent == TRACEPARENT  # type: ignore[union-attr]
+        for refused in (binary(state(status="?")), binary(ce_sequence=...), binary(b"{")):
+            traced = replace(refused, headers=(*refused.headers, ("traceparent", TRACEPARENT.encode())))
+            assert rejected(traced).traceparent == TRACEPARENT
 
     def test_the_last_of_several_counts(self) -> None:
         raw = binary(traceparent=self.OTHER)
