@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
 
 from contracts.facts import Entity
 from contracts.ids import partition_of
@@ -24,7 +24,11 @@ from worker.settings import Settings
 
 Form = Literal["binary", "structured", "debezium", "debezium_wrapped"]
 FORMS: Final[tuple[Form, ...]] = ("binary", "structured", "debezium", "debezium_wrapped")
-Headers = list[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
+"""Kafka allows a header without a value."""
+
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
 
 STEP_MS: Final = 110
 """How far apart records of a run in different topics are sent; the order of those is promised from 100 ms on."""
@@ -117,13 +121,13 @@ def message(event: Event, topics: Topics, form: Form = "binary") -> Message:
     """The event as a record of its topic."""
     topic = getattr(topics, f"{event.entity}s")
     key = event.tenant.encode()
-    trace = [] if event.traceparent is None else [("traceparent", event.traceparent.encode())]
+    trace: Headers = [] if event.traceparent is None else [("traceparent", event.traceparent.encode())]
     match form:
         case "binary":
-            return Message(topic, key, encode(event.data), _binary_headers(event) + trace)
+            return Message(topic, key, encode(event.data), [*_binary_headers(event), *trace])
         case "structured":
             headers = [("content-type", b"application/cloudevents+json; charset=utf-8")]
-            return Message(topic, key, encode(_structured(event)), headers + trace)
+            return Message(topic, key, encode(_structured(event)), [*headers, *trace])
         case "debezium":
             return Message(topic, key, encode(change_event(event)), trace)
         case "debezium_wrapped":
@@ -184,8 +188,8 @@ class Sender:
         self._partitions = partitions
         self._partitioner = settings.kafka.partitioner
 
-    def events(self, *events: Event, form: Form = "binary") -> list[tuple[str, int, int]]:
-        """Send events at once; returns topic, partition and offset of each."""
+    def events(self, *events: Event, form: Form = "binary") -> list[Place]:
+        """Send events at once; returns where each is."""
         return self.messages([message(event, self.topics, form) for event in events])
 
     def steps(self, *events: Event, form: Form = "binary") -> None:
@@ -195,21 +199,46 @@ class Sender:
             pause = time.monotonic() + STEP_MS / 1000
             wait_until(lambda at=pause: time.monotonic() >= at, 1, "the next step's time comes")  # type: ignore[misc]
 
-    def messages(self, messages: Iterable[Message]) -> list[tuple[str, int, int]]:
-        futures = [self._send(message) for message in messages]
+    def messages(self, messages: Iterable[Message]) -> list[Place]:
+        return self._await([self._send(message) for message in messages])
+
+    def _send(self, message: Message) -> Any:
+        return self._producer.send(
+            message.topic,
+            key=message.key,
+            value=message.value,
+            headers=list(message.headers),
+            partition=self._partition(message),
+        )
+
+    def raw(self, messages: Iterable[Message]) -> list[Place]:
+        """Send what kafka-python refuses to, though Kafka takes it: headers without value, neither key nor value."""
+        futures = []
+        for message in messages:
+            self._producer.partitions_for(message.topic)
+            place = TopicPartition(message.topic, self._partition(message))
+            headers = _Unmeasured(message.headers)
+            futures.append(self._producer._accumulator.append(place, None, message.key, message.value, headers)[0])
+        return self._await(futures)
+
+    def _await(self, futures: Sequence[Any]) -> list[Place]:
         self._producer.flush(SEND_TIMEOUT_S)
         written = [future.get(SEND_TIMEOUT_S) for future in futures]
         return [(w.topic, w.partition, w.offset) for w in written]
 
-    def _send(self, message: Message) -> Any:
-        partition = self.partition(message.key or b"") if message.partition is None else message.partition
-        return self._producer.send(
-            message.topic, key=message.key, value=message.value, headers=message.headers, partition=partition
-        )
+    def _partition(self, message: Message) -> int:
+        return self.partition(message.key or b"") if message.partition is None else message.partition
 
     def partition(self, tenant: str | bytes) -> int:
         name = tenant.decode() if isinstance(tenant, bytes) else tenant
         return partition_of(name, self._partitions, self._partitioner)
+
+
+class _Unmeasured(list[tuple[str, bytes | None]]):
+    """Headers that kafka-python encodes without asking for their values' lengths, which null has not."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 @contextmanager

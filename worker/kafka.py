@@ -7,6 +7,8 @@ Four bugs of kafka-python 3.0.12 are worked around here, each in one place:
     pause and resume      `CONSUMER_OPTIONS`: `max_poll_records` so large that a fetch is never returned in part
     commit without flush  `KafkaLog.publish`: flush, then every future, then offsets, then commit
 
+It also refuses to send some records that Kafka takes and that come in: see `BoundedProducer.send_any`.
+
 Offsets are committed with stream time as their metadata, so that time is as exactly-once as everything else.
 """
 
@@ -88,10 +90,34 @@ class BoundedProducer(KafkaProducer):  # type: ignore[misc]  # kafka-python has 
         self._sender.wakeup()
         self._bounded(result, "commit_transaction")
 
+    def send_any(self, output: Output) -> Any:
+        """Send a record also where `send` refuses it though Kafka takes it. Returns the future.
+
+        That is one with neither key nor value, or with a header without a value: such can only be dead letters.
+        """
+        known = output.key is not None or output.value is not None
+        if known and all(value is not None for _, value in output.headers):
+            return self.send(output.topic, output.value, output.key, list(output.headers), output.partition)
+        headers = _Headers(output.headers)
+        self.partitions_for(output.topic)  # as `send` does: without metadata nothing is sent
+        self._ensure_valid_record_size(self._estimate_size_in_bytes(output.key, output.value, headers))
+        place = TopicPartition(output.topic, output.partition)
+        self._transaction_manager.maybe_add_partition_to_transaction(place)
+        future, *_ = self._accumulator.append(place, None, output.key, output.value, headers)
+        self._sender.wakeup()
+        return future
+
     @staticmethod
     def _bounded(result: Any, call: str) -> None:
         if not result.wait(CALL_TIMEOUT_MS):
             raise KafkaTimeoutError(f"{call} did not end within {CALL_TIMEOUT_MS} ms")
+
+
+class _Headers(list[tuple[str, bytes]]):
+    """Headers of which kafka-python encodes all, also those without value, and measures none, as that would raise."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 class _HoldAssigned(ConsumerRebalanceListener):  # type: ignore[misc]  # as above
@@ -302,10 +328,7 @@ class KafkaLog:
         with self._translated():
             producer.begin_transaction()
             try:
-                futures = [
-                    producer.send(o.topic, value=o.value, key=o.key, headers=list(o.headers), partition=o.partition)
-                    for o in outputs
-                ]
+                futures = [producer.send_any(output) for output in outputs]
                 producer.flush(timeout=CALL_TIMEOUT_MS / 1000)
                 written = [int(future.get(timeout=0).offset) for future in futures]
             except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
