@@ -126,7 +126,7 @@ def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name is http.server's
+        def log_message(self, format: str, *args: object) -> None:
             """Probes come every few seconds and are not worth a line each."""
 
     return Handler

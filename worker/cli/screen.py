@@ -22,7 +22,7 @@ MAX_WIDTH: Final = 100
 """Columns; wider lines are harder to read than they are useful."""
 INDENT: Final = " " * 9
 STYLES: Final[dict[Severity, str]] = {"info": "green", "notice": "cyan", "warning": "yellow", "critical": "bold red"}
-QUIET: Final[dict[State, str]] = {"not_executed": "white", "in_progress": "blue"}
+QUIET: Final[dict[State, str]] = {"not_executed": "default", "in_progress": "blue"}
 """States that are no news of a result, for better or worse."""
 SIGNS: Final = {"initial": "●", "progress": "▲", "regression": "▼", "removed": "✕"}
 PROOF_SIGNS: Final[dict[str, str]] = {"available": "✓", "in_progress": "…", "unavailable": "✗"}
