@@ -25,6 +25,9 @@ Form = Literal["binary", "structured", "debezium"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
 EVENT_SOURCE: Final = "urn:restore-platform"
 
+CLOSE_TIMEOUT_S: Final = 5.0
+"""A person who stops a command does not want to wait for a broker that is away."""
+
 Data = Mapping[str, Any]
 """An entity's fields as in interfaces, section 3, without id and tenant_id."""
 
@@ -188,4 +191,5 @@ class SourceProducer:
             self._results.popleft().get(timeout=0)
 
     def close(self) -> None:
-        self._producer.close()
+        """Give up what is not written within some seconds; `flush` first to be sure."""
+        self._producer.close(timeout=CLOSE_TIMEOUT_S)
