@@ -1,5 +1,5 @@
-"""Fixtures for all tests; see `tests.servers` for the servers."""
+"""Fixtures for all tests: servers, and installations of the worker on them."""
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.servers.plugin"]
+pytest_plugins = ["tests.servers.plugin", "tests.installation"]

@@ -116,7 +116,7 @@ def _sequence_differs(
         elif nth >= len(expected):
             yield f"{_of(found[nth])} run {run}: expected no change {nth + 1}, found {_show(found[nth].value)}"
         else:
-            yield from _record_differs(found[nth], run, expected[nth])
+            yield from _record_differs(found[nth], f"run {run}", expected[nth])
             if found[nth].value != expected[nth].value:
                 return  # The others are shifted, and say nothing more.
 
@@ -141,7 +141,7 @@ def _documents_are_those_of_the_fold(case: Case) -> Iterator[str]:
             if expected is None:
                 yield f"{_of(record)} run {run}: expected no revision {revision}, found {_show(record.value)}"
             else:
-                yield from _record_differs(record, f"{run} revision {revision}", expected)
+                yield from _record_differs(record, f"run {run} revision {revision}", expected)
         for run, by_revision in folded.documents.items():
             if last.get(run) != max(by_revision):
                 yield (
@@ -155,10 +155,7 @@ def _revision(record: Record) -> int | None:
     if record.value is None:
         header = dict(record.headers).get("revision", b"")
         return int(header) if header.isdigit() else None
-    try:
-        revision = decode(record.value).get("revision")
-    except ValueError:
-        return None
+    revision = _decoded(record.value).get("revision")
     return revision if isinstance(revision, int) else None
 
 
@@ -176,9 +173,11 @@ def _differs_by_merge_only(found: bytes | None, expected: bytes | None) -> bool:
     """Whether two records differ only in when a deletion's memory ends, and by little: see MERGE_SLACK_MS."""
     if found is None or expected is None:
         return False
-    one, other = decode(found), decode(expected)
-    ends = one.pop("due"), other.pop("due")
-    return one == other and None not in ends and not one.get("kept") and 0 <= ends[0] - ends[1] < MERGE_SLACK_MS
+    one, other = _decoded(found), _decoded(expected)
+    end, expected_end = one.pop("due", None), other.pop("due", None)
+    if end is None or expected_end is None or one.get("kept"):
+        return False
+    return one == other and 0 <= end - expected_end < MERGE_SLACK_MS
 
 
 # 3 and 4: every input once
@@ -225,8 +224,7 @@ def _all_input_is_committed(case: Case) -> Iterator[str]:
 def _no_output_comes_from_beyond(case: Case) -> Iterator[str]:
     seen = case.seen
     for record in case.seen_of(seen.topics.decision_state):
-        inputs = {} if record.value is None else decode(record.value).get("diagnostics", {}).get("inputs", {})
-        for source in _sources(inputs):
+        for source in _sources(_decoded(record.value)):
             committed = seen.committed.get((source["topic"], source["partition"]), -1)
             if source["offset"] >= committed:
                 yield (
@@ -284,7 +282,7 @@ def _indexes_in_redis_agree(case: Case) -> Iterator[str]:
             expected[f"{prefix}:runs:{run.tenant}:{run.state}"][run.run] = run.changed_at
         # Of deadlines the log itself says when they are: see MERGE_SLACK_MS.
         for key, value in last_values(seen.log[seen.topics.internal, number]).items():
-            due = decode(value).get("due")
+            due = _decoded(value).get("due")
             if due is not None:
                 expected[f"{prefix}:deadlines"][key] = due
     for name in sorted(expected.keys() | {name for name in seen.store if not _is_record_or_position(seen, name)}):
@@ -339,6 +337,14 @@ def last_values(records: Iterable[Record]) -> dict[str, bytes]:
     """What compaction would leave of a topic: each key's last value, and no deleted ones."""
     last = {_text(record.key): record.value for record in records}
     return {key: value for key, value in last.items() if value is not None}
+
+
+def _decoded(value: bytes | None) -> dict[str, Any]:
+    """A document; empty if it is none, which comparing its bytes tells."""
+    try:
+        return {} if value is None else decode(value)
+    except ValueError:
+        return {}
 
 
 def _record_differs(found: Record, name: str, expected: Published) -> Iterator[str]:

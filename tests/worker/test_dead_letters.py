@@ -13,9 +13,9 @@ from contracts.ids import partition_of
 from contracts.letters import REASONS, Reason, read_letter
 from contracts.topics import Topics
 from projections.record import MAX_LINKS
+from tests.installation import PARTITIONS, SEEN_WITHIN_S, Live
 from tests.servers.waiting import wait_until
 from tests.traffic import Message, Place, change_event, encode, message, operation, run, snapshot
-from tests.worker.conftest import PARTITIONS, SEEN_WITHIN_S, Live
 
 Spoil: TypeAlias = Callable[[Message, Topics], Message]
 """Makes of a good event of a restore run one that is not."""

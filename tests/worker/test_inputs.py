@@ -7,8 +7,8 @@ import json
 import pytest
 
 from contracts.times import format_time
+from tests.installation import Live
 from tests.traffic import FORMS, Form, Message, change_event, encode, message, now_ms, operation, run, snapshot
-from tests.worker.conftest import Live
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

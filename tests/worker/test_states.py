@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from contracts.decision import STATES
+from tests.installation import Live
 from tests.traffic import Event, operation, run, snapshot
-from tests.worker.conftest import Live
 
 STORIES: dict[str, list[Event]] = {
     "not_executed": [run("t", "rr-1", 1, "draft"), run("t", "rr-1", 2, "previewed")],

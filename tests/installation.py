@@ -1,4 +1,7 @@
-"""Installations for tests of the worker on real servers: one of the test's own, or one that a module shares."""
+"""An installation on real servers with a worker that runs, and what a test needs to talk to it and to look at it.
+
+`settings` and `live` are the test's own; `shared` is one that a module's tests share, each with a `tenant` of its own.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ PARTITIONS = 4
 SEEN_WITHIN_S = 10.0
 """A document follows its event within milliseconds; this is for a machine that is very busy."""
 
+
 _tenants = itertools.count(1)
 
 
@@ -39,10 +43,13 @@ class Live:
     send: Sender
     redis: Redis
 
+    def redis_key(self, tenant: str, rest: str) -> str:
+        """A key in the slot of a tenant's partition."""
+        return f"{self.settings.redis.namespace}:{{{self.send.partition(tenant)}}}:{rest}"
+
     def document(self, tenant: str, run: str) -> dict[str, Any] | None:
         """The state document in Redis."""
-        namespace, number = self.settings.redis.namespace, self.send.partition(tenant)
-        value = self.redis.get(f"{namespace}:{{{number}}}:run:{tenant}/{run}")
+        value = self.redis.get(self.redis_key(tenant, f"run:{tenant}/{run}"))
         assert value is None or isinstance(value, bytes)
         return None if value is None else decode(value)
 
@@ -82,34 +89,38 @@ class Live:
 
 @pytest.fixture
 def settings(real_kafka: KafkaServer, redis_server: RedisServer, space: Space) -> Settings:
-    """An installation of the test's own on the shared servers."""
     return install(real_kafka, redis_server, space.prefix, PARTITIONS)
 
 
 @pytest.fixture
 def live(settings: Settings) -> Iterator[Live]:
-    """A worker of the test's own, running."""
-    with _live(settings) as made:
-        yield made
+    with live_worker(settings) as live:
+        yield live
 
 
 @pytest.fixture(scope="module")
 def shared(real_kafka: KafkaServer, redis_server: RedisServer) -> Iterator[Live]:
-    """A worker that a module's tests share, each with tenants of its own; when all are done, everything is checked."""
-    settings = install(real_kafka, redis_server, f"test-{secrets.token_hex(5)}", PARTITIONS)
-    with _live(settings) as made:
-        yield made
-        check(settings)
-
-
-@contextmanager
-def _live(settings: Settings) -> Iterator[Live]:
-    url = settings.redis.url.get_secret_value()
-    with running(settings) as worker, sender(settings, PARTITIONS) as send, Redis.from_url(url) as redis:
-        yield Live(settings, worker, send, redis)
+    """When all of the module's tests are done, everything is checked."""
+    with a_live_installation(real_kafka, redis_server) as live:
+        yield live
+        check(live.settings)
 
 
 @pytest.fixture
 def tenant() -> str:
-    """A tenant that no other test has."""
     return f"t-{next(_tenants)}"
+
+
+@contextmanager
+def a_live_installation(kafka: KafkaServer, redis: RedisServer) -> Iterator[Live]:
+    """Topics and names of its own, and a worker."""
+    with live_worker(install(kafka, redis, f"test-{secrets.token_hex(5)}", PARTITIONS)) as live:
+        yield live
+
+
+@contextmanager
+def live_worker(settings: Settings) -> Iterator[Live]:
+    """A worker in a thread, which owns its partitions already."""
+    url = settings.redis.url.get_secret_value()
+    with running(settings) as worker, sender(settings, PARTITIONS) as send, Redis.from_url(url) as redis:
+        yield Live(settings, worker, send, redis)
