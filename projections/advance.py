@@ -330,6 +330,7 @@ def _delete_operation(workspace: Workspace, effects: Effects, event: Deleted, ca
     record = workspace.operation(event.tenant_id, event.id) or OperationRecord()
     last = record.operation or OperationRun(event.id, event.tenant_id, None)
     record.operation = replace(last, deleted=True, sequence=event.sequence, source=event.source)
+    record.due = None  # a newer deletion is remembered from now on
     _operation_applied(workspace, effects, event.tenant_id, event.id, record, cause)
 
 
