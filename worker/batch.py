@@ -18,7 +18,15 @@ from contracts.letters import letter_headers
 from contracts.topics import Topics
 from projections.advance import Effects, Input, Outcome, advance, advance_time, current_document
 from projections.closure import read_closure, starting_keys
-from projections.record import DeletedRun, Key, OperationRecord, RunRecord, decode_record, encode_internal
+from projections.record import (
+    DeletedRun,
+    Key,
+    OperationRecord,
+    RunRecord,
+    SnapshotRecord,
+    decode_record,
+    encode_internal,
+)
 from projections.record import Record as StoreRecord
 from projections.workspace import Workspace
 from worker.errors import StoreDamaged
@@ -106,29 +114,29 @@ class Batcher:
     def _load(
         self, partition: Partition, inputs: list[Input], present: int, until: int | None
     ) -> tuple[Workspace, list[Input], int | None]:
-        """A workspace with all that the inputs may touch, and as many inputs as it can be had for."""
+        """A workspace with all that the inputs may touch, and as many inputs and deadlines as it can be had for."""
+        most_due = MAX_DUE
         while True:
             workspace = Workspace(partition.stream_time)
-            times = [partition.stream_time, *(min(i.at, present) for i in inputs)]
-            horizon = max(times) if until is None else max(*times, until)
-            due, full = self._due(partition, horizon)
-            if full:
-                # There are more deadlines than a batch takes: what lies behind the last of them has to wait.
-                until = due[-1][0]
-                inputs = _before(inputs, until, present)
+            horizon = max(partition.stream_time, until or 0, *(min(i.at, present) for i in inputs))
+            due = self._due(partition, horizon, most_due)
+            if len(due) == most_due:
+                inputs, until = _ahead_of(due, inputs, present, partition.stream_time)
             keys = [key for i in inputs for key in starting_keys(i.event)]
             keys += [key for _, key in due]
             if read_closure(workspace, keys, lambda keys: self._read(partition, keys), MAX_LOADED):
-                _check(partition.number, workspace)
+                _check(partition.number, workspace, due)
                 return workspace, inputs, until
-            assert len(inputs) > 1, "one input's records are bounded by MAX_LINKS"
-            inputs, until = inputs[: len(inputs) // 2], None
+            if len(inputs) > 1:
+                inputs, until = inputs[: len(inputs) // 2], None
+            else:
+                assert len(due) > 1, "what one input or one deadline needs is bounded by MAX_LINKS"
+                most_due = len(due) // 2
 
-    def _due(self, partition: Partition, horizon: int) -> tuple[list[tuple[int, Key]], bool]:
+    def _due(self, partition: Partition, horizon: int, limit: int) -> list[tuple[int, Key]]:
         if partition.next_due is None or partition.next_due > horizon:
-            return [], False
-        due = self._store.due(partition.number, partition.position, horizon, MAX_DUE)
-        return due, len(due) == MAX_DUE
+            return []
+        return self._store.due(partition.number, partition.position, horizon, limit)
 
     def _read(self, partition: Partition, keys: list[Key]) -> Iterable[StoreRecord | None]:
         for key, data in zip(keys, self._store.read(partition.number, partition.position, keys), strict=True):
@@ -183,26 +191,54 @@ class Batcher:
         return Output(topic, batch.partition.number, str(key).encode(), value, headers)
 
 
-def _before(inputs: list[Input], horizon: int, present: int) -> list[Input]:
-    """The inputs up to the first that is not before `horizon`."""
-    for at, input in enumerate(inputs):
-        if min(input.at, present) >= horizon:
-            return inputs[:at]
-    return inputs
+def _ahead_of(
+    due: list[tuple[int, Key]], inputs: list[Input], present: int, stream_time: int
+) -> tuple[list[Input], int]:
+    """The inputs and the time up to which a batch may go that knows these deadlines, and that there may be more.
+
+    There may be more of the last one's time, but none before it. Only when there is nothing else to do do those of that
+    time fall that are known; the others follow in the next batch, before anything else happens.
+    """
+    last = due[-1][0]
+    ahead = []
+    for input in inputs:
+        stream_time = max(stream_time, min(input.at, present))
+        if stream_time >= last:
+            break
+        ahead.append(input)
+    return ahead, last - 1 if ahead or due[0][0] < last else last
 
 
-def _check(partition: int, workspace: Workspace) -> None:
+def _check(partition: int, workspace: Workspace, due: list[tuple[int, Key]]) -> None:
     """Links must be the same from both ends: what a lost or foreign key breaks first."""
+    for at, key in due:
+        record = workspace.find(key)
+        if not isinstance(record, OperationRecord | SnapshotRecord) or record.due != at:
+            raise StoreDamaged(partition, f"{key} has a deadline that is not its own")
     for key in workspace.existing():
         record = workspace.find(key)
         if isinstance(record, OperationRecord):
-            for id in record.runs:
-                run = workspace.run(key.tenant, id)
-                if run is None or run.run.operation_run_id != key.id:
-                    raise StoreDamaged(partition, f"{key} names run {id}, which does not name it")
+            _check_operation(partition, workspace, key, record)
         elif isinstance(record, RunRecord) and record.run.operation_run_id is not None:
             operation = workspace.operation(key.tenant, record.run.operation_run_id)
             if operation is None or key.id not in operation.runs:
                 raise StoreDamaged(
                     partition, f"run {key} names operation {record.run.operation_run_id}, which does not"
                 )
+        elif isinstance(record, SnapshotRecord) and record.kept and record.operation_run_id is not None:
+            operation = workspace.operation(key.tenant, record.operation_run_id)
+            if operation is None or key.id not in operation.snapshots:
+                raise StoreDamaged(partition, f"{key} is kept by operation {record.operation_run_id}, which does not")
+
+
+def _check_operation(partition: int, workspace: Workspace, key: Key, operation: OperationRecord) -> None:
+    for id in operation.runs:
+        run = workspace.run(key.tenant, id)
+        if run is None or run.run.operation_run_id != key.id:
+            raise StoreDamaged(partition, f"{key} names run {id}, which does not name it")
+    for id in operation.snapshots:
+        place = Key("snapshot", key.tenant, id)
+        if workspace.knows(place):
+            snapshot = workspace.snapshot(key.tenant, id)
+            if snapshot is None or not snapshot.kept or snapshot.operation_run_id != key.id:
+                raise StoreDamaged(partition, f"{key} keeps snapshot {id}, which is not there")
