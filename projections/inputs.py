@@ -5,6 +5,7 @@ from __future__ import annotations
 from contracts.commands import CommandDecoder, Replay
 from contracts.events import MAX_VALUE_BYTES, Decoder, Record
 from contracts.ids import Partitioner
+from contracts.times import LATEST
 from contracts.topics import Topics
 from projections.advance import Input
 
@@ -24,9 +25,10 @@ class InputDecoder:
         self._ops = topics.ops
 
     def decode(self, record: Record) -> Input:
+        at = min(record.timestamp, LATEST)  # a producer may stamp in microseconds; what is published has years to 9999
         if record.topic != self._ops:
-            return Input(self._decoder.decode(record), record.timestamp, record)
+            return Input(self._decoder.decode(record), at, record)
         command = self._commands.decode(record)
         if isinstance(command, Replay):
-            return Input(self._decoder.decode(command.record), record.timestamp, command.record, "replay")
-        return Input(command, record.timestamp, record)
+            return Input(self._decoder.decode(command.record), at, command.record, "replay")
+        return Input(command, at, record)
