@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
@@ -45,6 +46,7 @@ def format_time(at: int) -> str:
     return f"{date}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}.{milliseconds:03d}Z"
 
 
+@lru_cache(maxsize=4096)
 def _date_text(days: int) -> str:
     return datetime.fromordinal(_EPOCH.toordinal() + days).strftime("%Y-%m-%d").zfill(10)
 

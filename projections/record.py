@@ -18,7 +18,7 @@ end of its memory. So the store's index of deadlines follows from the records al
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from contracts.decision import State, decode, encode
 from contracts.facts import (
@@ -45,9 +45,8 @@ DELETION_MEMORY_MS: Final = 30 * 24 * 3600 * 1000
 """How long a deletion is remembered in stream time (interfaces, section 4): longer than a source's redelivery."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """The name of a stored record: what it is of, whose, which."""
+class Key(NamedTuple):
+    """The name of a stored record: what it is of, whose, which. A tuple, since it is hashed more than anything else."""
 
     kind: Kind
     tenant: str

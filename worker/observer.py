@@ -24,7 +24,7 @@ class Reporter:
         self._health = health
         self._events = events
         self._restores: dict[int, tuple[str, int, float]] = {}
-        self._owned: list[int] = []
+        self._owned: list[int] | None = None
 
     def turned(self, partitions: Sequence[Partition]) -> None:
         phases = Counter(p.phase.value for p in partitions)
@@ -41,7 +41,7 @@ class Reporter:
     def lost(self) -> None:
         if self._owned:
             self._events.partitions_lost(partitions=self._owned)
-            self._owned = []
+        self._owned = None
 
     def taken_over(self, generation: int, partitions: Sequence[Partition]) -> None:
         self._server_back()
