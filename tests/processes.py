@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -30,6 +31,8 @@ SESSION_MS: Final = 6_000
 """The shortest that a broker allows by default: how long a killed worker without instance keeps its partitions."""
 HEARTBEAT_MS: Final = 300
 """How fast a rebalance is noticed."""
+TRANSACTION_MS: Final = 3_000
+"""How long a killed worker's open transaction holds up its partitions' next owner; 10 s by default."""
 
 
 def install(kafka: KafkaServer, redis: RedisServer, name: str, partitions: int) -> Settings:
@@ -40,6 +43,7 @@ def install(kafka: KafkaServer, redis: RedisServer, name: str, partitions: int) 
             group_id=name,
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
+            transaction_timeout_ms=TRANSACTION_MS,
         ),
         topics=TopicsSettings(prefix=name),
         redis=RedisSettings(url=SecretStr(redis.url), namespace=name),
@@ -145,14 +149,23 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the worker did not end within {timeout_s:g} s\n{self.last_words()}") from None
 
-    def wait_until_said(self, text: str, times: int = 1, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Wait until its log has a text so many times since it was made."""
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """All of its log's lines of an event, as they are defined in `worker.logs`."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        found = (json.loads(line) for line in lines if line.startswith("{") and f'"{event}"' in line)
+        return [line for line in found if line.get("event") == event]
 
-        def said() -> bool:
-            assert self.alive, f"the worker ended\n{self.last_words()}"
-            return self.log.read_text().count(text) >= times
+    def owns(self) -> set[int]:
+        """The partitions that it said last to have been assigned."""
+        assigned = self.said("partitions_assigned")
+        return set(assigned[-1]["partitions"]) if assigned and self.alive else set()
 
-        wait_until(said, timeout_s, lambda: f"the worker says {text!r} {times} times\n{self.last_words()}")
+    def wait_until_owning(self, count: int, timeout_s: float = START_TIMEOUT_S) -> None:
+        wait_until(
+            lambda: len(self.owns()) == count,
+            timeout_s,
+            lambda: f"{self.log.stem} owns {count} partitions, not {self.owns()}\n{self.last_words()}",
+        )
 
     def last_words(self, lines: int = 20) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -23,12 +23,13 @@ from tests.consistency.observation import (
     observe,
     read_log,
 )
+from tests.consistency.watching import Watched
 from tests.servers.waiting import wait_until
 from worker.settings import Settings
 
 REST_TIMEOUT_S: Final = 60.0
 """Invariant 9: after healing, nothing is left to do within so long."""
-CALM_MS: Final = 15_000
+CALM_MS: Final = 8_000
 """No deadline may lie so near ahead while we look: it would fall in the middle of it. Looking takes about 3 s."""
 MAX_TOLD: Final = 25
 """Violations in a message: one damage shows in a few places, a broken fold in thousands."""
@@ -53,8 +54,11 @@ class Summary:
     runs: int
 
 
-def check(settings: Settings, timeout_s: float = REST_TIMEOUT_S) -> Summary:
-    """Wait for rest and check everything. Raises Inconsistent, or AssertionError when it does not come to rest."""
+def check(settings: Settings, watched: Watched | None = None, timeout_s: float = REST_TIMEOUT_S) -> Summary:
+    """Wait for rest and check everything, also what was `watched` meanwhile.
+
+    Raises Inconsistent, or AssertionError when it does not come to rest.
+    """
     seen = observe(settings, at=wait_for_rest(settings, timeout_s))
     folded = _fold(seen, settings)
     upcoming = [f.next_deadline for f in folded.values() if f.next_deadline is not None]
@@ -64,21 +68,28 @@ def check(settings: Settings, timeout_s: float = REST_TIMEOUT_S) -> Summary:
             CALM_MS / 1000 + 1,
             "the next deadlines fall",
         )
-        return check(settings, timeout_s)
-    return judge(seen, settings, folded)
+        return check(settings, watched, timeout_s)
+    return judge(seen, settings, folded, watched)
 
 
-def judge(seen: Observation, settings: Settings, folded: dict[int, Folded] | None = None) -> Summary:
+def judge(
+    seen: Observation,
+    settings: Settings,
+    folded: dict[int, Folded] | None = None,
+    watched: Watched | None = None,
+) -> Summary:
     """Compare what was seen with what must be. Raises Inconsistent."""
-    folded = _fold(seen, settings) if folded is None else folded
-    found = list(violations(Case(seen, folded)))
+    case = Case(seen, _fold(seen, settings) if folded is None else folded)
+    found = list(violations(case))
+    if watched is not None:
+        found += watched.violations(list(case.seen_of(seen.topics.decision_state)))
     if found:
         raise Inconsistent(found)
     return Summary(
-        outcomes=Counter(outcome for f in folded.values() for outcome in f.outcomes.values()),
-        counts=sum((f.counts for f in folded.values()), Counter()),
-        changes=sum(len(changes) for f in folded.values() for changes in f.changes.values()),
-        runs=sum(len(f.documents) for f in folded.values()),
+        outcomes=Counter(outcome for f in case.folded.values() for outcome in f.outcomes.values()),
+        counts=sum((f.counts for f in case.folded.values()), Counter()),
+        changes=sum(len(changes) for f in case.folded.values() for changes in f.changes.values()),
+        runs=sum(len(f.documents) for f in case.folded.values()),
     )
 
 

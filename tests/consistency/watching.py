@@ -1,0 +1,82 @@
+"""A reader beside the work: whatever it sees in Redis was committed, and revisions do not go back (invariant 7)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from contracts.decision import decode
+from contracts.events import Record
+from worker.settings import Settings
+
+PAUSE_S: Final = 0.03
+"""Between two looks: often enough to see most documents, and far from keeping Redis busy."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """What was seen: of each generation of a partition and each run's key, its documents in the order of being seen."""
+
+    documents: dict[tuple[int, str, str], list[bytes]] = field(default_factory=dict)
+    looks: int = 0
+
+    def violations(self, state_log: Sequence[Record]) -> Iterator[str]:
+        """What was never committed, and what went back, given all committed records of the state topic."""
+        committed = {(record.key, record.value) for record in state_log}
+        for (number, generation, run), seen in self.documents.items():
+            place = f"Redis partition {number} generation {generation} run {run}"
+            last = 0
+            for value in seen:
+                revision = decode(value)["revision"]
+                if (run.encode(), value) not in committed:
+                    yield f"{place}: a reader saw revision {revision}, which was never committed: {value[:200]!r}"
+                if revision < last:
+                    yield f"{place}: a reader saw revision {revision} after {last}"
+                last = revision
+
+
+@contextmanager
+def watching(settings: Settings, partitions: int) -> Iterator[Watched]:
+    """Watch Redis, whatever becomes of it, for the time of the context."""
+    watched, end = Watched(), threading.Event()
+    thread = threading.Thread(target=_watch, args=(settings, partitions, watched, end), name="watching", daemon=True)
+    thread.start()
+    try:
+        yield watched
+    finally:
+        end.set()
+        thread.join()
+
+
+def _watch(settings: Settings, partitions: int, watched: Watched, end: threading.Event) -> None:
+    with Redis.from_url(settings.redis.url.get_secret_value(), socket_timeout=2.0, retry=None) as client:
+        while not end.wait(PAUSE_S):
+            try:
+                for number in range(partitions):
+                    _look(client, settings.redis.namespace, number, watched)
+                watched.looks += 1
+            except RedisError:
+                continue  # It is down, as the test wants it to be.
+
+
+def _look(client: Redis, namespace: str, number: int, watched: Watched) -> None:
+    """All documents of a partition and its generation at one moment."""
+    prefix = f"{namespace}:{{{number}}}:run:".encode()
+    names = list(client.scan_iter(match=prefix + b"*", count=2_000))
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.hget(f"{namespace}:{{{number}}}:position", "generation")
+        for name in names:
+            pipeline.get(name)
+        generation, *values = pipeline.execute()
+    for name, value in zip(names, values, strict=True):
+        if value is not None:
+            run = name.removeprefix(prefix).decode()
+            seen = watched.documents.setdefault((number, (generation or b"none").decode(), run), [])
+            if not seen or seen[-1] != value:
+                seen.append(value)
