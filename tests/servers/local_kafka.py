@@ -7,19 +7,14 @@ those of a production cluster except where a test needs speed or quiet (`kafka_t
 from __future__ import annotations
 
 import base64
-import fcntl
-import functools
-import hashlib
-import os
-import re
 import shutil
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.servers.hanging import pause, resume
+from tests.servers.java import Jars, version_in
 from tests.servers.kafka_answers import kafka_answers
 from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
@@ -27,12 +22,11 @@ from worker.embedded import LOOPBACK, ChildProcess, free_port, listening
 
 _FILES = Path(__file__).parent / "apache_kafka"
 _POM = _FILES / "pom.xml"
-KAFKA_VERSION = re.findall(r"<artifactId>kafka_2.13</artifactId>\s*<version>([^<]+)", _POM.read_text())[0]
-NEEDED_JAVA = 17
+KAFKA_VERSION = version_in(_POM, "kafka_2.13")
+JARS = Jars(f"Kafka {KAFKA_VERSION}", f"kafka-{KAFKA_VERSION}", _POM)
 START_TIMEOUT_S = 60.0
 """Start-up takes three seconds on an idle machine of two cores; three nodes on a busy one were seen to take twenty."""
 STOP_TIMEOUT_S = 30.0
-DOWNLOAD_TIMEOUT_S = 600.0
 
 
 class LocalKafka:
@@ -107,7 +101,9 @@ class LocalKafkaNode:
         self.properties = directory / f"kafka-{number}.properties"
         self.properties.write_text(_properties(self, controller_ports, settings))
         self.process = ChildProcess(
-            _java("-Xmx512m", f"-Dlog4j2.configurationFile={_FILES / 'log4j2.xml'}", "kafka.Kafka", self.properties),
+            JARS.command(
+                "-Xmx512m", f"-Dlog4j2.configurationFile={_FILES / 'log4j2.xml'}", "kafka.Kafka", self.properties
+            ),
             directory / f"kafka-{number}.log",
             directory=directory,
         )
@@ -200,7 +196,9 @@ def _format(nodes: list[LocalKafkaNode]) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
     for node in nodes:
         done = subprocess.run(
-            _java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", node.properties),
+            JARS.command(
+                "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", node.properties
+            ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -209,70 +207,11 @@ def _format(nodes: list[LocalKafkaNode]) -> None:
         assert done.returncode == 0, f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}"
 
 
-def _java(*arguments: str | Path) -> list[str]:
-    # The serial collector has the fewest threads, and the heap is small.
-    command = [_java_binary(), "-XX:+UseSerialGC", "-Xshare:auto", "-cp", f"{_jars()}/*", *arguments]
-    return [str(word) for word in command]
-
-
-def _java_binary() -> str:
-    home = os.environ.get("JAVA_HOME")
-    return str(Path(home) / "bin" / "java") if home else "java"
-
-
-@functools.cache
 def local_kafka_unavailable() -> str | None:
     """Why Kafka can't be run as a local process, or None if it can."""
-    java = shutil.which(_java_binary())
-    if java is None:
-        return f"no java (Kafka {KAFKA_VERSION} needs {NEEDED_JAVA} or later)"
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', said)
-    if version is None or int(version[1]) < NEEDED_JAVA:
-        return f"Kafka {KAFKA_VERSION} needs Java {NEEDED_JAVA} or later, not {said.splitlines()[:1]}"
-    if not _cached_jars().exists() and shutil.which("mvn") is None:
-        return f"no mvn to fetch Kafka {KAFKA_VERSION}"
-    return None
+    return JARS.unavailable()
 
 
 def local_kafka_name() -> str:
     """Product and version of what `LocalKafka` runs."""
     return f"Apache Kafka {KAFKA_VERSION} (local process)"
-
-
-def _cached_jars() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    digest = hashlib.sha256(_POM.read_bytes()).hexdigest()[:8]
-    return cache / "restore-projector" / f"kafka-{KAFKA_VERSION}-{digest}"
-
-
-@functools.cache
-def _jars() -> Path:
-    """The folder of Kafka's jars, fetched if need be: whole or not at all, and by one process only."""
-    jars = _cached_jars()
-    if jars.exists():
-        return jars
-    jars.parent.mkdir(parents=True, exist_ok=True)
-    with (jars.parent / f"{jars.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not jars.exists():
-            with tempfile.TemporaryDirectory(dir=jars.parent) as scratch:
-                _download(Path(scratch) / "jars")
-                (Path(scratch) / "jars").rename(jars)
-    return jars
-
-
-def _download(into: Path) -> None:
-    done = subprocess.run(
-        [
-            "mvn", "--quiet", "--batch-mode", "--file", str(_POM), "dependency:copy-dependencies",
-            f"-DoutputDirectory={into}", "-DincludeScope=runtime",
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DOWNLOAD_TIMEOUT_S,
-        check=False,
-    )  # fmt: skip
-    if done.returncode != 0 or not into.exists():
-        raise ServerUnavailable(f"mvn could not fetch Kafka {KAFKA_VERSION}: {(done.stdout + done.stderr)[-2000:]}")

@@ -73,7 +73,7 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     backend = _backend(request.config)
     directory = tmp_path_factory.mktemp("kafka")
     with ExitStack() as stack:
-        yield _start(lambda: make_kafka(kafka_runner(backend), directory), stack)
+        yield started(lambda: make_kafka(kafka_runner(backend), directory), stack)
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,7 @@ def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     backend = _backend(request.config)
     directory = tmp_path_factory.mktemp("redis")
     with ExitStack() as stack:
-        yield _start(lambda: make_redis(redis_runner(backend), directory), stack)
+        yield started(lambda: make_redis(redis_runner(backend), directory), stack)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def private_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
         def make(nodes: int = 1, **settings: str) -> KafkaServer:
             directory = _fresh(tmp_path, "kafka")
             properties = {name.replace("_", "."): value for name, value in settings.items()}
-            return _start(lambda: make_kafka(kafka_runner(backend, private=True), directory, nodes, properties), stack)
+            return started(lambda: make_kafka(kafka_runner(backend, private=True), directory, nodes, properties), stack)
 
         yield make
 
@@ -116,7 +116,7 @@ def private_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
         def make(*, appendonly: bool = False, **options: str) -> RedisServer:
             directory = _fresh(tmp_path, "redis")
             lines = {name.replace("_", "-"): value for name, value in options.items()}
-            return _start(
+            return started(
                 lambda: make_redis(
                     redis_runner(backend, private=True), directory, appendonly=appendonly, options=lines
                 ),
@@ -126,7 +126,8 @@ def private_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
         yield make
 
 
-def _start(make: Callable[[], S], stack: ExitStack) -> S:
+def started(make: Callable[[], S], stack: ExitStack) -> S:
+    """A server that runs until the stack is closed; where it can't be had the test is skipped, or fails in CI."""
     try:
         server = make()
         stack.callback(server.close)
