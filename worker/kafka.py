@@ -163,7 +163,9 @@ class KafkaLog:
                 **settings.client_options(),
             )
             self._reader = self._plain_consumer("read_committed")
+            # Not asked of the consumer: on its connection an answer would wait behind a fetch that finds nothing.
             self._ends_reader = self._plain_consumer("read_uncommitted")
+            self._committed_ends_reader = self._plain_consumer("read_committed")
             self._admin = KafkaAdminClient(**CONNECTION_OPTIONS, **settings.client_options())
             # The group's leader assigns what it knows of, and a topic that it learns of later costs another rebalance.
             for topic in topics.inputs:
@@ -245,7 +247,7 @@ class KafkaLog:
     def input_ends(
         self, inputs: Sequence[ports.TopicPartition], *, committed: bool
     ) -> Mapping[ports.TopicPartition, int]:
-        reader = self.consumer if committed else self._ends_reader
+        reader = self._committed_ends_reader if committed else self._ends_reader
         with self._translated():
             ends = reader.end_offsets([TopicPartition(*name) for name in inputs], timeout_ms=CALL_TIMEOUT_MS)
         return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
@@ -351,7 +353,7 @@ class KafkaLog:
 
     def close(self) -> None:
         """Leave the group (a static member stays in it until its session ends) and close all connections."""
-        for client in (self.consumer, self._reader, self._ends_reader, self._admin):
+        for client in (self.consumer, self._reader, self._ends_reader, self._committed_ends_reader, self._admin):
             with suppress(KafkaError, OSError):
                 client.close()
         if self._producer is not None:
