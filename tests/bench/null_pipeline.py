@@ -47,7 +47,9 @@ class NullPipeline:
         self._producer.init_transactions()
         self._redis = redis.Redis.from_url(settings.redis.url.get_secret_value())
         self._namespace = settings.redis.namespace
-        self._shape = {topic: (ratio, os.urandom(int(size) // 2).hex().encode()) for topic, (ratio, size) in shape.items()}
+        self._shape = {
+            topic: (ratio, os.urandom(int(size) // 2).hex().encode()) for topic, (ratio, size) in shape.items()
+        }
         self._owed = dict.fromkeys(self._shape, 0.0)
 
     def turn(self) -> None:
