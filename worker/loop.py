@@ -28,7 +28,7 @@ from worker.batch import Batch, Batcher
 from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge, StoreDamaged, Unfit, Unstable
 from worker.merge import Merge
 from worker.partition import Partition, Phase
-from worker.ports import Clock, Committed, Log, Membership, Output, Store, TopicPartition
+from worker.ports import Clock, Committed, Log, Membership, Output, Position, Store, TopicPartition
 from worker.restore import restore_slices, starting_position
 
 POLL_TIMEOUT_MS: Final = 500
@@ -37,12 +37,16 @@ UNSTABLE_POLL_MS: Final = 500
 """A join that ends outside `poll` is lost, so while the group is not stable nothing but long polls is done."""
 RESTORE_BUDGET_S: Final = 1.0
 """How long a turn may restore before polling again, so that the membership is kept and other partitions go on."""
+LOOK_S: Final = 5.0
+"""How often an idle partition makes sure that its store is where it was left: a wiped one is restored soon."""
 IDLE_DELAY_MS: Final = 1_000
 """How far behind the clock the stream time of an idle partition stays: longer than a record needs to become visible."""
 PAUSE_BYTES: Final = 1 << 20
 """An input with this much buffered is not fetched until some of it is merged."""
 BACKOFF_S: Final = (0.2, 5.0)
 """Shortest and longest wait before taking over again after an error; doubled each time, with jitter."""
+NOWHERE: Final = Position("", 0, 0)
+"""Of the store of a partition that is stopped: it is left as it is, and nobody restores it."""
 
 
 class Observer(Protocol):
@@ -83,13 +87,24 @@ class Limits:
 
 
 @dataclass(slots=True)
+class _Suspect:
+    """A partition that has, among its next `left` records, one of which Kafka does not take what comes of it.
+
+    They are taken `limit` at a time, in transactions of their own.
+    """
+
+    limit: int
+    left: int
+
+
+@dataclass(slots=True)
 class _Trouble:
     """What is remembered of errors from one take-over to the next."""
 
     backoff_s: float = BACKOFF_S[0]
     retry_at: float = 0.0
-    batch_limit: int | None = None
     damaged: set[int] = field(default_factory=set)
+    suspects: dict[int, _Suspect] = field(default_factory=dict)
     too_large: set[tuple[str, int, int]] = field(default_factory=set)
 
 
@@ -149,6 +164,7 @@ class Worker:
         self._buffer(records)
         self._restore()
         self._publish(self._batches())
+        self._control_flow()
 
     def _poll_timeout_ms(self) -> int:
         """No waiting while there is something to do besides."""
@@ -168,7 +184,8 @@ class Worker:
         self._partitions = {}
         self._observer.lost()
         now = self._clock.monotonic()
-        self._unstable_since = self._unstable_since or now
+        if self._unstable_since is None:
+            self._unstable_since = now
         if now - self._unstable_since > self._limits.unstable_exit_s:
             raise Unstable(f"the consumer group was not stable for {self._limits.unstable_exit_s:.0f} s")
 
@@ -183,22 +200,35 @@ class Worker:
         if isinstance(error, StoreDamaged):
             trouble.damaged.add(error.partition)
         if isinstance(error, RecordTooLarge):
-            self._halve()
+            self._suspect()
         self._log.pause((topic, number) for number in self._partitions for topic in self._topics.inputs)
         self._membership = None
         self._partitions = {}
         self._observer.recovering(error, delay)
 
-    def _halve(self) -> None:
-        """Find the input whose output is too large: halve the batch until it is alone, then set it aside."""
-        taken = [record for batch in self._last_batch for record in batch.taken]
-        if len(taken) > 1:
-            self._trouble.batch_limit = len(taken) // 2
-        else:
-            self._trouble.too_large |= {(r.topic, r.partition, r.offset) for r in taken}
+    def _suspect(self) -> None:
+        """Find the input whose output is too large: a partition alone, then half its batch, until the input is."""
+        alone = len(self._last_batch) == 1
+        for batch in self._last_batch:
+            taken = len(batch.taken)
+            if alone and taken == 1:
+                self._trouble.too_large.add(_place(batch.taken[0]))
+            if taken:
+                limit = max(1, taken // 2) if alone else taken
+                self._trouble.suspects[batch.partition.number] = _Suspect(limit, taken)
+
+    def _cleared(self, batch: Batch) -> None:
+        """A batch went through: nothing is wrong with its records, or what was wrong has been set aside."""
+        found = self._trouble.too_large & set(map(_place, batch.taken))
+        suspect = self._trouble.suspects.get(batch.partition.number)
+        if suspect is not None:
+            suspect.left -= len(batch.taken)
+            if found or suspect.left <= 0:
+                del self._trouble.suspects[batch.partition.number]
+        self._trouble.too_large -= found
 
     def _to_input(self, record: Record) -> Input:
-        if (record.topic, record.partition, record.offset) in self._trouble.too_large:
+        if self._trouble.too_large and _place(record) in self._trouble.too_large:
             reason = "expected an event whose outputs Kafka takes, got one that makes a larger record"
             return Input(Rejected("too_large", reason), record.timestamp, record)
         return self._inputs.decode(record)
@@ -213,17 +243,17 @@ class Worker:
         ends = self._log.ends(numbers)
         log_id = self._log.log_id()
         for number in numbers:
-            distrusted = number in self._trouble.damaged
-            position, reason = starting_position(
-                self._store, number, ends[number], log_id, self._clock.now_ms(), distrusted=distrusted
-            )
-            self._trouble.damaged.discard(number)
             offsets = committed[number]
-            partition = Partition(number, Merge(self._topics.inputs), {}, 0, ends[number], position)
+            partition = Partition(number, Merge(self._topics.inputs), {}, 0, ends[number], NOWHERE)
             if isinstance(offsets, OffsetOutOfRange):
                 partition.become(Phase.STOPPED)
                 self._observer.stopped(offsets)
             else:
+                distrusted = number in self._trouble.damaged
+                partition.position, reason = starting_position(
+                    self._store, number, ends[number], log_id, self._clock.now_ms(), distrusted=distrusted
+                )
+                self._trouble.damaged.discard(number)
                 partition.offsets = {topic: c.offset for topic, c in offsets.items()}
                 partition.stream_time = max(c.stream_time for c in offsets.values())
                 partition.become(Phase.RESTORING)
@@ -251,7 +281,7 @@ class Worker:
             restoring = [p for p in restoring if p.phase is Phase.RESTORING]
 
     def _run(self, partition: Partition) -> None:
-        partition.next_due = self._store.next_due(partition.number, partition.position)
+        self._look_at_store(partition)
         self._log.resume_at({(topic, partition.number): offset for topic, offset in partition.offsets.items()})
         partition.become(Phase.RUNNING)
         self._observer.running(partition)
@@ -263,21 +293,24 @@ class Worker:
             partition = self._partitions.get(record.partition)
             if partition is not None and partition.phase is Phase.RUNNING:
                 partition.merge.add(record)
-        self._control_flow()
 
     def _batches(self) -> list[Batch]:
         running = [p for p in self.partitions if p.phase is Phase.RUNNING]
         busy = [p for p in running if len(p.merge)]
         idle = [p for p in running if not len(p.merge)]
-        batches = self._record_batches(busy)
-        return batches if self._trouble.batch_limit is not None else batches + self._deadline_batches(idle)
+        for partition in busy:
+            suspect = self._trouble.suspects.get(partition.number)
+            if suspect is not None and (alone := self._record_batches([partition], min(suspect.limit, suspect.left))):
+                return alone
+        busy = [p for p in busy if p.number not in self._trouble.suspects]
+        share = max(1, self._limits.batch_records // max(1, len(busy)))
+        return self._record_batches(busy, share) + self._deadline_batches(idle)
 
-    def _record_batches(self, partitions: Sequence[Partition]) -> list[Batch]:
-        """Batches of what is buffered and known to be next."""
+    def _record_batches(self, partitions: Sequence[Partition], limit: int) -> list[Batch]:
+        """Batches, each of at most `limit` records, of what is buffered and known to be next."""
         if not partitions:
             return []
         ended = self._ended(partitions, committed=True)
-        limit = self._trouble.batch_limit or max(1, self._limits.batch_records // len(partitions))
         batches = []
         for partition in partitions:
             if not self._may_go_on(partition, ended[partition.number]):
@@ -286,8 +319,6 @@ class Worker:
             batch = self._batcher.prepare(partition, records, self._clock.now_ms())
             partition.merge.give_back(records[len(batch.taken) :])
             batches.append(batch)
-            if self._trouble.batch_limit is not None:
-                break
         return batches
 
     def _ended(self, partitions: Sequence[Partition], *, committed: bool) -> dict[int, list[str]]:
@@ -319,6 +350,9 @@ class Worker:
 
     def _deadline_batches(self, partitions: Sequence[Partition]) -> list[Batch]:
         """Batches of what fell due in partitions that have nothing to read, not even in open transactions."""
+        for partition in partitions:
+            if self._clock.monotonic() - partition.looked_at >= LOOK_S:
+                self._look_at_store(partition)
         until = self._clock.now_ms() - IDLE_DELAY_MS
         due = [p for p in partitions if p.next_due is not None and p.next_due <= until]
         if not due:
@@ -328,11 +362,13 @@ class Worker:
         batches = [self._batcher.prepare(p, (), self._clock.now_ms(), until) for p in idle]
         for batch in batches:
             if not batch.outputs:  # The deadline that was remembered is no longer there.
-                self._look_for_deadline(batch.partition)
+                self._look_at_store(batch.partition)
         return [batch for batch in batches if batch.outputs]
 
-    def _look_for_deadline(self, partition: Partition) -> None:
+    def _look_at_store(self, partition: Partition) -> None:
+        """Find the earliest deadline, or that the store is elsewhere."""
         partition.next_due = self._store.next_due(partition.number, partition.position)
+        partition.looked_at = self._clock.monotonic()
 
     # Publishing
 
@@ -357,7 +393,9 @@ class Worker:
             for (topic, number), committed in offsets.items():
                 if number == batch.partition.number:
                     batch.partition.offsets[topic] = committed.offset
-        self._trouble = _Trouble(damaged=self._trouble.damaged)
+            if self._trouble.suspects:
+                self._cleared(batch)
+        self._trouble.backoff_s = BACKOFF_S[0]
         self._observer.published(batches, self._clock.monotonic() - began)
 
     def _offsets_after(self, batch: Batch) -> dict[TopicPartition, Committed]:
@@ -386,12 +424,12 @@ class Worker:
         partition.position = after
         partition.stream_time = batch.stream_time
         if partition.next_due is not None and partition.next_due <= batch.stream_time:
-            self._look_for_deadline(partition)
+            self._look_at_store(partition)
         dues = [due for due in (partition.next_due, batch.earliest_due) if due is not None]
         partition.next_due = min(dues, default=None)
 
     def _control_flow(self) -> None:
-        """Do not fetch what would only lie in memory."""
+        """Before the next poll: do not fetch what would only lie in memory, and fetch again what no longer would."""
         for partition in self.partitions:
             if not (len(partition.merge) or partition.paused):
                 continue
@@ -403,3 +441,7 @@ class Worker:
                 elif not full and topic in partition.paused:
                     self._log.resume([(topic, partition.number)])
                     partition.paused.remove(topic)
+
+
+def _place(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset

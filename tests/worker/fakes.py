@@ -128,7 +128,7 @@ class Broker:
     def end(self, transaction: object, status: Literal["committed", "aborted"]) -> None:
         """End a transaction: a marker behind each partition that it wrote to."""
         for entries in self.logs.values():
-            mine = [e for e in entries if e.transaction is transaction and e.status == "open"]
+            mine = [e for e in entries if e.status == "open" and e.transaction == transaction]
             for entry in mine:
                 entry.status = status
             if mine:
