@@ -38,7 +38,8 @@ UNSTABLE_POLL_MS: Final = 500
 RESTORE_BUDGET_S: Final = 1.0
 """How long a turn may restore before polling again, so that the membership is kept and other partitions go on."""
 LOOK_S: Final = 5.0
-"""How often an idle partition makes sure that its store is where it was left: a wiped one is restored soon."""
+"""How often an idle partition makes sure that its store is where it was left, so that a wiped one is restored soon, and
+that Kafka answers, so that it is said when it does not."""
 IDLE_DELAY_MS: Final = 1_000
 """How far behind the clock the stream time of an idle partition stays: longer than a record needs to become visible."""
 PAUSE_BYTES: Final = 1 << 20
@@ -324,7 +325,7 @@ class Worker:
     def _ended(self, partitions: Sequence[Partition], *, committed: bool) -> dict[int, list[str]]:
         """Of each partition, the inputs that hold nothing which was not polled yet."""
         inputs = [(topic, p.number) for p in partitions for topic in self._topics.inputs]
-        ends = self._log.input_ends(inputs, committed=committed)
+        ends = self._log.input_ends(inputs, committed=committed) if inputs else {}
         ended: dict[int, list[str]] = {p.number: [] for p in partitions}
         for topic, number in inputs:
             if self._log.next_offset((topic, number)) >= ends[topic, number]:
@@ -350,9 +351,10 @@ class Worker:
 
     def _deadline_batches(self, partitions: Sequence[Partition]) -> list[Batch]:
         """Batches of what fell due in partitions that have nothing to read, not even in open transactions."""
-        for partition in partitions:
-            if self._clock.monotonic() - partition.looked_at >= LOOK_S:
-                self._look_at_store(partition)
+        unseen = [p for p in partitions if self._clock.monotonic() - p.looked_at >= LOOK_S]
+        self._ended(unseen, committed=False)  # raises if Kafka is away, which polling does not
+        for partition in unseen:
+            self._look_at_store(partition)
         until = self._clock.now_ms() - IDLE_DELAY_MS
         due = [p for p in partitions if p.next_due is not None and p.next_due <= until]
         if not due:

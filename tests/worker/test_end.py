@@ -1,0 +1,97 @@
+"""Told to stop, a worker finishes what it has in hand, leaves its group and ends with 0, whatever is busy or away."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Final
+
+import pytest
+from kafka import KafkaAdminClient
+
+from tests.consistency import check
+from tests.installation import PARTITIONS
+from tests.processes import WorkerProcess, install, running
+from tests.servers.plugin import MakesKafka, MakesRedis, Space
+from tests.servers.ports import KafkaServer, RedisServer
+from tests.servers.waiting import wait_until
+from tests.stories import Traffic
+from tests.traffic import sender
+from worker.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+END_WITHIN_S: Final = 10.0
+"""What is promised after SIGTERM."""
+
+Starts = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starts]:
+    """Starts a worker process and waits until it owns so many partitions, all by default."""
+    with ExitStack() as stack:
+
+        def starting(settings: Settings, partitions: int = PARTITIONS) -> WorkerProcess:
+            worker = WorkerProcess(settings, tmp_path / f"worker-{secrets.token_hex(3)}.log")
+            stack.callback(worker.kill)
+            worker.start()
+            worker.wait_until_owning(partitions)
+            return worker
+
+        yield starting
+
+
+def test_under_load_it_ends_and_leaves_nothing_half_done(settings: Settings, start: Starts) -> None:
+    worker = start(settings)
+    with sender(settings, PARTITIONS) as send, Traffic(send, seed=random.randrange(2**32)) as traffic:
+        traffic.wait_for(300)
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(END_WITHIN_S) == 0
+        assert _members(settings) == 0
+        traffic.wait_for(100)
+    with running(settings):
+        check(settings)
+
+
+def test_it_ends_while_kafka_hangs_and_while_it_is_down(
+    private_kafka: MakesKafka, redis_server: RedisServer, space: Space, start: Starts
+) -> None:
+    """One that has nothing to do notices as well that no broker answers, and says so before."""
+    kafka = private_kafka()
+    settings = install(kafka, redis_server, space.prefix, PARTITIONS)
+    one, other = start(settings, 0), start(settings, PARTITIONS // 2)
+    kafka.pause()
+    one.signal(signal.SIGTERM)
+    assert one.wait(END_WITHIN_S) == 0
+    kafka.kill()
+    wait_until(lambda: other.said("server_unreachable"), 30, lambda: f"it is said\n{other.last_words()}")
+    other.signal(signal.SIGTERM)
+    assert other.wait(END_WITHIN_S) == 0
+
+
+def test_it_ends_while_redis_hangs(
+    real_kafka: KafkaServer, private_redis: MakesRedis, space: Space, start: Starts
+) -> None:
+    redis = private_redis()
+    settings = install(real_kafka, redis, space.prefix, PARTITIONS)
+    worker = start(settings)
+    with sender(settings, PARTITIONS) as send, Traffic(send, seed=random.randrange(2**32)) as traffic:
+        redis.pause()
+        wait_until(lambda: worker.said("server_unreachable"), 30, lambda: f"it is said\n{worker.last_words()}")
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(END_WITHIN_S) == 0
+        traffic.end()
+    redis.resume()
+    with running(settings):
+        check(settings)
+
+
+def _members(settings: Settings) -> int:
+    with closing(KafkaAdminClient(**settings.kafka.client_options())) as admin:
+        described = admin.describe_groups([settings.kafka.group_id])
+    return len(described[settings.kafka.group_id]["members"])
