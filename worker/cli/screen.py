@@ -31,7 +31,10 @@ ENTITY_WORDS: Final[dict[Entity, str]] = {
 }  # fmt: skip
 
 
-def _style(state: State) -> str:
+def state_style(state: State | None) -> str:
+    """A state's colour, by its severity; None is a restore that was removed."""
+    if state is None:
+        return "dim"
     return QUIET.get(state) or STYLES[SEVERITY[state]]
 
 
@@ -90,7 +93,7 @@ class Screen:
         state: State | None = change["to_state"]
         words = "Removed" if state is None else WORDS[state].status
         sign = SIGNS[change["direction"]]
-        self._effect(f"{sign} {change['restore_run_id']} ", (words, "dim" if state is None else _style(state)), note)
+        self._effect(f"{sign} {change['restore_run_id']} ", (words, state_style(state)), note)
 
     def letter(self, reason: str, note: str) -> None:
         self._effect("✉ ", (f"set aside as a dead letter: {reason}", "red"), note)
@@ -112,7 +115,7 @@ class Screen:
         for document in documents:
             table.add_row(
                 f"{document['tenant_id']}\n{document['restore_run_id']}",
-                Text.assemble((document["status"], _style(document["state"])), (f"\n{document['reason']}", "dim")),
+                Text.assemble((document["status"], state_style(document["state"])), (f"\n{document['reason']}", "dim")),
                 document["primary_next_action"]["label"],
                 _proof(document),
             )
