@@ -40,7 +40,7 @@ Story: TypeAlias = Generator[list[Message], list[Place], None]
 TENANTS: Final = 12
 STEPS: Final = (12, 30)
 """Fewest and most steps of a story."""
-EXPIRY_MS: Final = (400, 3_000)
+EXPIRY_MS: Final = (300, 2_000)
 """How soon evidence expires, where it does: while the traffic goes on."""
 
 

@@ -61,7 +61,6 @@ def test_under_load_it_ends_and_leaves_nothing_half_done(settings: Settings, sta
 def test_it_ends_while_kafka_hangs_and_while_it_is_down(
     private_kafka: MakesKafka, redis_server: RedisServer, space: Space, start: Starts
 ) -> None:
-    """One that has nothing to do notices as well that no broker answers, and says so before."""
     kafka = private_kafka()
     settings = install(kafka, redis_server, space.prefix, PARTITIONS)
     one, other = start(settings, 0), start(settings, PARTITIONS // 2)
@@ -69,7 +68,6 @@ def test_it_ends_while_kafka_hangs_and_while_it_is_down(
     one.signal(signal.SIGTERM)
     assert one.wait(END_WITHIN_S) == 0
     kafka.kill()
-    wait_until(lambda: other.said("server_unreachable"), 30, lambda: f"it is said\n{other.last_words()}")
     other.signal(signal.SIGTERM)
     assert other.wait(END_WITHIN_S) == 0
 

@@ -201,6 +201,15 @@ def test_an_idle_worker_leaves_the_store_alone_most_of_the_time() -> None:
     assert len(site.store.calls) <= (site.clock.monotonic() - began) / 5 + 1
 
 
+def test_an_idle_worker_notices_that_kafka_is_gone_and_goes_on_when_it_is_back() -> None:
+    site, worker = proven()
+    worker.log.fail("input_ends", KafkaUnreachable("broker:9092", "refused"))
+    worker.turn(100)
+    assert [error for error, _ in worker.notes.of("recovering")] == [KafkaUnreachable]
+    site.settle(worker)
+    assert worker.runs
+
+
 def test_a_store_that_contradicts_itself_is_restored_in_full() -> None:
     site, worker = proven()
     del site.store.copies[0].values[Key("operation", TENANTS[0], "op-1")]
@@ -386,7 +395,7 @@ class Chaos:
         self.worker.log.held = set()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(WORK + ORDERS), min_size=30, max_size=100), st.data())
 def test_whatever_happens_each_change_is_published_once_and_the_store_is_what_the_log_says(
     orders: list[str], data: st.DataObject
