@@ -28,7 +28,7 @@ from worker.batch import Batch, Batcher
 from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge, StoreDamaged, Unfit, Unstable
 from worker.merge import Merge
 from worker.partition import Partition, Phase
-from worker.ports import Clock, Committed, Log, Membership, Output, Position, Store, TopicPartition
+from worker.ports import Clock, Committed, Log, Membership, Output, Position, Store, Stored, TopicPartition
 from worker.restore import restore_slices, starting_position
 
 POLL_TIMEOUT_MS: Final = 500
@@ -40,6 +40,8 @@ RESTORE_BUDGET_S: Final = 1.0
 LOOK_S: Final = 5.0
 """How often an idle partition makes sure that its store is where it was left, so that a wiped one is restored soon, and
 that Kafka answers, so that it is said when it does not."""
+TOUCH_MS: Final = 600_000
+"""How often the store of a quiet partition is said to be up to date: often within `worker.restore.TAIL_MAX_AGE_MS`."""
 IDLE_DELAY_MS: Final = 1_000
 """How far behind the clock the stream time of an idle partition stays: longer than a record needs to become visible."""
 PAUSE_BYTES: Final = 1 << 20
@@ -368,9 +370,11 @@ class Worker:
         return [batch for batch in batches if batch.outputs]
 
     def _look_at_store(self, partition: Partition) -> None:
-        """Find the earliest deadline, or that the store is elsewhere."""
+        """Find the earliest deadline, or that the store is elsewhere; say now and then that it is up to date."""
         partition.next_due = self._store.next_due(partition.number, partition.position)
         partition.looked_at = self._clock.monotonic()
+        if self._clock.now_ms() - partition.applied_at >= TOUCH_MS:
+            self._apply(partition, partition.position, ())
 
     # Publishing
 
@@ -415,20 +419,17 @@ class Worker:
         partition = batch.partition
         after = batch.position_after(written, self._topics)
         if batch.writes:
-            self._store.apply(
-                partition.number,
-                partition.position,
-                after,
-                batch.writes,
-                restoring=False,
-                applied_at=self._clock.now_ms(),
-            )
-        partition.position = after
+            self._apply(partition, after, batch.writes)
         partition.stream_time = batch.stream_time
         if partition.next_due is not None and partition.next_due <= batch.stream_time:
             self._look_at_store(partition)
         dues = [due for due in (partition.next_due, batch.earliest_due) if due is not None]
         partition.next_due = min(dues, default=None)
+
+    def _apply(self, partition: Partition, after: Position, writes: Sequence[Stored]) -> None:
+        now = self._clock.now_ms()
+        self._store.apply(partition.number, partition.position, after, writes, restoring=False, applied_at=now)
+        partition.position, partition.applied_at = after, now
 
     def _control_flow(self) -> None:
         """Before the next poll: do not fetch what would only lie in memory, and fetch again what no longer would."""

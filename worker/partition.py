@@ -43,8 +43,9 @@ class Partition:
 
     `offsets`: next offset to be merged of each input topic. `stream_time`: in ms. `next_due`: no deadline in the store
     is earlier (ms), None if there is none. `waiting_since`: monotonic seconds since when an input that holds more than
-    was polled has kept the others waiting. `looked_at`: monotonic seconds when the store was last seen at `position`
-    without need. `paused`: inputs that are not fetched, as enough of them is in memory.
+    was polled has kept the others waiting. `looked_at`: monotonic seconds when an idle partition's store was last
+    asked; `applied_at`: the clock's ms when it was last written. `paused`: inputs that are not fetched, as enough of
+    them is in memory.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Partition:
     next_due: int | None = None
     waiting_since: float | None = None
     looked_at: float = 0.0
+    applied_at: int = 0
     paused: set[str] = field(default_factory=set)
 
     def become(self, phase: Phase) -> None:

@@ -64,14 +64,14 @@ def _apply_slice(store: Store, clock: Clock, partition: Partition, piece: LogSli
     after = Position(before.generation, piece.next_state, piece.next_internal)
     if after == before and not partition.is_restored:
         return 0
-    partition.position = after
+    partition.position, partition.applied_at = after, clock.now_ms()
     store.apply(
         partition.number,
         before,
         after,
         stored_records(piece),
         restoring=not partition.is_restored,
-        applied_at=clock.now_ms(),
+        applied_at=partition.applied_at,
         policy=POLICY,
     )
     return len(piece.state) + len(piece.internal)

@@ -94,6 +94,26 @@ def test_every_rebalance_takes_over_anew() -> None:
     site.assert_consistent([0, 1])
 
 
+def test_a_partition_that_was_quiet_for_long_is_not_restored_in_full() -> None:
+    """The last transaction's marker lies behind the position, so that it looks as if something were missing."""
+    site, worker = proven()
+    for _ in range(13):
+        site.clock.pass_s(3600)
+        worker.turn()
+    worker.log.rebalance([0])
+    worker.turn()
+    assert worker.notes.of("restoring")[-1] == (0, None)
+    site.assert_consistent([0])
+
+
+def test_a_store_that_nobody_looked_after_for_long_is_restored_in_full() -> None:
+    site, _ = proven()
+    site.clock.pass_s(13 * 3600)
+    heir = site.started(name="heir")
+    assert heir.notes.of("restoring")[-1][1] is not None
+    site.assert_consistent([0])
+
+
 def test_a_worker_without_partitions_waits_for_some() -> None:
     site, worker = proven()
     worker.log.rebalance([])
