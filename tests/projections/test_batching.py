@@ -19,7 +19,7 @@ from worker.ports import Output
 SIZES = st.lists(st.sampled_from([1, 1, 2, 3, 5, 8, 100]), min_size=1, max_size=5)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(histories(), SIZES)
 def test_any_cut_gives_what_the_whole_history_gives(history: History, sizes: list[int]) -> None:
     """Bytes of documents and internal records, revisions, changes, ids of changes, dead letters, stream time."""
@@ -28,7 +28,7 @@ def test_any_cut_gives_what_the_whole_history_gives(history: History, sizes: lis
         assert_same(worker, folded(history))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     histories(), SIZES, st.sampled_from([1, 2, 1000]), st.sampled_from([1, 3, 20_000]), st.sampled_from([8, 12, 50_000])
 )
@@ -44,7 +44,7 @@ def test_neither_do_the_limits_of_a_batch_matter(
         assert_same(worker, folded(history))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(), SIZES)
 def test_the_documents_published_in_between_are_those_of_the_fold_at_that_point(
     history: History, sizes: list[int]
@@ -70,7 +70,7 @@ def _revision(output: Output) -> int:
     return revision
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(), st.integers(0, 40), st.integers(1, 20))
 def test_a_batch_prepared_again_is_the_same(history: History, done: int, size: int) -> None:
     """Nothing is written before the transaction has committed, so a failed one can be made again."""

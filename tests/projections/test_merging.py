@@ -134,7 +134,7 @@ def test_a_tenants_id_does_not_run_into_the_entitys() -> None:
 # At random
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(histories())
 def test_two_folds_written_apart_agree_after_every_step(history: History) -> None:
     """Outcomes, documents byte for byte, changes with their traces, dead letters; revisions are in the documents."""
@@ -147,7 +147,7 @@ def test_two_folds_written_apart_agree_after_every_step(history: History) -> Non
         assert fold.letters == second.letters
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories(), st.data())
 def test_events_that_come_again_change_nothing(history: History, data: st.DataObject) -> None:
     """At any later time within the memory of deletions, in any order, as often as you like."""
@@ -187,7 +187,7 @@ def _identity(input: Input) -> tuple[Entity, str, int]:
     return event.entity, event.id, event.sequence
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_versions(), st.randoms(use_true_random=False))
 def test_any_order_of_events_ends_with_the_same_facts(events: list[Input], random: Any) -> None:
     """As far as sequences differ. How often something was applied depends on the order, and so do revisions.

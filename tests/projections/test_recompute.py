@@ -108,7 +108,7 @@ def test_it_bears_on_no_other_tenants_run(tenant: str) -> None:
     assert decided_otherwise().take(recompute(tenant=tenant)) == ["ignored"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories())
 def test_the_version_that_decided_has_nothing_to_decide_again(history: History) -> None:
     """Whatever happened, every document is what its facts say: nothing changes a fact without deciding again."""

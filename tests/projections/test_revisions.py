@@ -164,7 +164,7 @@ def test_a_trace_is_handed_on_to_the_change_and_the_document_that_it_causes() ->
 # At random
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories())
 def test_revisions_and_times_only_grow_and_every_document_and_change_is_of_its_model(history: History) -> None:
     with small_limits():
@@ -185,7 +185,7 @@ def test_revisions_and_times_only_grow_and_every_document_and_change_is_of_its_m
         StateChange.model_validate(change)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories())
 def test_a_runs_changes_are_one_chain(history: History) -> None:
     """Each begins where the one before has ended, with a larger revision; the last one ends in the document's state."""

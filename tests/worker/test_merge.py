@@ -112,24 +112,30 @@ def test_memory_is_counted_by_input_and_given_free() -> None:
 LOGS = st.fixed_dictionaries({topic: st.lists(st.integers(0, 20), max_size=8) for topic in INPUTS})
 
 
-@given(LOGS, st.data())
-def test_however_it_is_polled_and_taken_the_order_is_the_same(logs: dict[str, list[int]], data: st.DataObject) -> None:
+STEPS = st.lists(
+    st.tuples(st.permutations(INPUTS), st.lists(st.integers(0, 3), min_size=4, max_size=4), st.integers(1, 5)),
+    max_size=12,
+)
+
+
+@given(LOGS, STEPS, st.integers(0, 3))
+def test_however_it_is_polled_and_taken_the_order_is_the_same(
+    logs: dict[str, list[int]], steps: list[Any], given_back: int
+) -> None:
     """Any interleaving of polls, any limit, things given back: what matters is only what the logs hold."""
     waiting = {topic: [record(topic, offset, at) for offset, at in enumerate(times)] for topic, times in logs.items()}
     at_once = merging(*(each for records in waiting.values() for each in records)).take(10**6, INPUTS)
     merge, found = Merge(INPUTS), []
-    while any(waiting.values()) or len(merge):
-        for topic in data.draw(st.permutations(INPUTS)):
-            count = data.draw(st.integers(0, 3))
+    for topics, counts, limit in [*steps, (INPUTS, [10**6] * 4, 10**6)]:
+        for topic, count in zip(topics, counts, strict=True):
             for each in waiting[topic][:count]:
                 merge.add(each)
             del waiting[topic][:count]
-        ended = [topic for topic in INPUTS if not waiting[topic]]
-        took = merge.take(data.draw(st.integers(1, 5)), ended)
-        kept = data.draw(st.integers(0, len(took)))
+        took = merge.take(limit, [topic for topic in INPUTS if not waiting[topic]])
+        kept = max(0, len(took) - given_back)
         merge.give_back(took[kept:])
         found += took[:kept]
-    assert found == at_once
+    assert found + merge.take(10**6, INPUTS) == at_once
 
 
 @given(LOGS)
