@@ -7,7 +7,8 @@ Four bugs of kafka-python 3.0.12 are worked around here, each in one place:
     pause and resume      `CONSUMER_OPTIONS`: `max_poll_records` so large that a fetch is never returned in part
     commit without flush  `KafkaLog.publish`: flush, then every future, then offsets, then commit
 
-It also refuses to send some records that Kafka takes and that come in: see `BoundedProducer.send_any`.
+A batch larger than its topic takes is split, and flushing then raises although all may be well: `_write` goes by the
+futures alone. It also refuses to send some records that Kafka takes and that come in: see `BoundedProducer.send_any`.
 
 Offsets are committed with stream time as their metadata, so that time is as exactly-once as everything else.
 """
@@ -15,6 +16,7 @@ Offsets are committed with stream time as their metadata, so that time is as exa
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -30,6 +32,7 @@ from kafka.errors import (
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    UnknownError,
 )
 from kafka.structs import OffsetAndMetadata
 
@@ -329,12 +332,7 @@ class KafkaLog:
         assert producer is not None, "partitions are taken over with a producer"
         with self._translated():
             producer.begin_transaction()
-            try:
-                futures = [producer.send_any(output) for output in outputs]
-                producer.flush(timeout=CALL_TIMEOUT_MS / 1000)
-                written = [int(future.get(timeout=0).offset) for future in futures]
-            except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-                raise RecordTooLarge(_largest(outputs), size_bytes=None) from error
+            written = _write(producer, outputs)
             producer.send_offsets_to_transaction(
                 {
                     TopicPartition(topic, number): OffsetAndMetadata(c.offset, str(c.stream_time), -1)
@@ -359,6 +357,36 @@ class KafkaLog:
         if self._producer is not None:
             with suppress(KafkaError, OSError):
                 self._producer.close(timeout=1)
+
+
+def _write(producer: BoundedProducer, outputs: Sequence[Output]) -> list[int]:
+    """Send records and wait until all are written; returns their offsets.
+
+    Raises RecordTooLarge, whatever else is said: once a record has failed, so do the others of its transaction, and
+    even sending them, with errors that have nothing to tell.
+    """
+    futures: list[Any] = []
+    errors: list[KafkaError] = []
+    try:
+        for output in outputs:
+            futures.append(producer.send_any(output))  # noqa: PERF401  those sent before one that cannot be are needed
+        with suppress(UnknownError):  # a batch was too large and is split: the futures know of its parts
+            producer.flush(timeout=CALL_TIMEOUT_MS / 1000)
+    except KafkaError as error:
+        errors.append(error)
+    until = time.monotonic() + CALL_TIMEOUT_MS / 1000
+    written = []
+    for future in futures:
+        try:
+            written.append(int(future.get(timeout=max(0.0, until - time.monotonic())).offset))
+        except KafkaError as error:
+            errors.append(error)
+    for told in errors:
+        if isinstance(told, MessageSizeTooLargeError | RecordListTooLargeError):
+            raise RecordTooLarge(_largest(outputs)) from told
+    if errors:
+        raise errors[0]
+    return written
 
 
 def _close_quietly(producer: KafkaProducer) -> None:

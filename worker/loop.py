@@ -199,11 +199,12 @@ class Worker:
         trouble = self._trouble
         delay = trouble.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
         trouble.retry_at = self._clock.monotonic() + delay
-        trouble.backoff_s = min(trouble.backoff_s * 2, BACKOFF_S[1])
+        if isinstance(error, RecordTooLarge):
+            self._suspect()  # every time brings it nearer: there is no reason to wait longer and longer
+        else:
+            trouble.backoff_s = min(trouble.backoff_s * 2, BACKOFF_S[1])
         if isinstance(error, StoreDamaged):
             trouble.damaged.add(error.partition)
-        if isinstance(error, RecordTooLarge):
-            self._suspect()
         self._log.pause((topic, number) for number in self._partitions for topic in self._topics.inputs)
         self._membership = None
         self._partitions = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +13,10 @@ from kafka import KafkaConsumer
 from redis import Redis
 from redis.exceptions import RedisError
 
+from contracts.letters import read_letter
 from projections.advance import Outcome
 from projections.inputs import InputDecoder
-from tests.consistency.fold import Folded, fold
+from tests.consistency.fold import REFUSAL, Folded, Source, fold
 from tests.consistency.invariants import Case, violations
 from tests.consistency.observation import (
     Observation,
@@ -95,7 +98,18 @@ def judge(
 
 def _fold(seen: Observation, settings: Settings) -> dict[int, Folded]:
     inputs = InputDecoder(seen.topics, seen.partitions, settings.kafka.partitioner, settings.limits.value_bytes)
-    return {number: fold(seen.log, seen.topics, number, inputs, seen.at) for number in range(seen.partitions)}
+    refused = set(_refused(seen))
+    return {number: fold(seen.log, seen.topics, number, inputs, seen.at, refused) for number in range(seen.partitions)}
+
+
+def _refused(seen: Observation) -> Iterator[Source]:
+    """The inputs whose dead letters say that Kafka did not take their outputs."""
+    for number in range(seen.partitions):
+        for record in seen.log[seen.topics.dead_letters, number]:
+            with suppress(ValueError):
+                letter = read_letter(record.headers)
+                if (letter.reason, letter.detail) == (REFUSAL.reason, REFUSAL.detail):
+                    yield letter.topic, letter.partition, letter.offset
 
 
 def wait_for_rest(settings: Settings, timeout_s: float = REST_TIMEOUT_S) -> int:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from contracts.decision import encode
 from contracts.documents import change_headers
-from contracts.events import Record
+from contracts.events import Record, Rejected
 from contracts.letters import letter_headers
 from contracts.topics import Topics
-from projections.advance import Effects, Outcome, advance, advance_time, current_document
+from projections.advance import Effects, Input, Outcome, advance, advance_time, current_document
 from projections.inputs import InputDecoder
 from projections.record import DeletedRun, Key, RunRecord, encode_internal
 from projections.workspace import Workspace
@@ -26,6 +26,9 @@ from tests.consistency.observation import Log, Place
 Headers = tuple[tuple[str, bytes], ...]
 Source = tuple[str, int, int]
 """Topic, partition and offset of an input record."""
+
+
+REFUSAL = Rejected("too_large", "expected an event whose outputs Kafka takes, got one that makes a larger record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,17 @@ class Folded:
         return by_revision[max(by_revision)] if by_revision else None
 
 
-def fold(log: Log, topics: Topics, partition: int, inputs: InputDecoder, until: int) -> Folded:
-    """Fold the inputs of one partition number, and time up to `until` in ms."""
+def fold(
+    log: Log, topics: Topics, partition: int, inputs: InputDecoder, until: int, refused: Collection[Source] = ()
+) -> Folded:
+    """Fold the inputs of one partition number, and time up to `until` in ms.
+
+    `refused`: records that Kafka would not take the outputs of, which no pure code can know.
+    """
     folding = _Folding(topics)
     for record in merged(log.get((topic, partition), []) for topic in topics.inputs):
-        folding.apply(record, inputs)
+        is_refused = (record.topic, record.partition, record.offset) in refused
+        folding.apply(Input(REFUSAL, record.timestamp, record) if is_refused else inputs.decode(record), record)
     folding.pass_time(until)
     return folding.finish()
 
@@ -96,9 +105,9 @@ class _Folding:
         self._effects = Effects()
         self._folded = Folded()
 
-    def apply(self, record: Record, inputs: InputDecoder) -> None:
+    def apply(self, input: Input, record: Record) -> None:
         self.pass_time(record.timestamp)
-        outcome = advance(self._workspace, self._effects, inputs.decode(record), present=record.timestamp)
+        outcome = advance(self._workspace, self._effects, input, present=record.timestamp)
         self._folded.outcomes[record.topic, record.partition, record.offset] = outcome
         self._collect()
 

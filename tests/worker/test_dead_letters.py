@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeAlias, get_args
 
 import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from contracts.events import MAX_VALUE_BYTES, Record
 from contracts.ids import partition_of
 from contracts.letters import REASONS, Reason, read_letter
 from contracts.topics import Topics
 from projections.record import MAX_LINKS
-from tests.installation import PARTITIONS, SEEN_WITHIN_S, Live
+from tests.consistency import check
+from tests.installation import PARTITIONS, SEEN_WITHIN_S, Live, live_worker
 from tests.servers.waiting import wait_until
-from tests.traffic import Message, Place, change_event, encode, message, operation, run, snapshot
+from tests.traffic import Message, Place, change_event, encode, message, operation, run, sender, snapshot
+from worker.settings import Settings
 
 Spoil: TypeAlias = Callable[[Message, Topics], Message]
 """Makes of a good event of a restore run one that is not."""
@@ -165,6 +171,27 @@ def test_a_run_too_many_for_one_operation_is_set_aside(shared: Live, tenant: str
     assert read_letter(letter.headers).reason == "too_many_links"
     shared.send.events(runs[0].deletion(2), run(tenant, "rr-one-more", 1, "queued", "op-1"))
     shared.wait_for_state(tenant, "rr-one-more", "in_progress")
+
+
+def test_an_event_whose_outputs_kafka_does_not_take_is_set_aside_alone(settings: Settings) -> None:
+    """In the middle of a backlog: the batch is cut until the one is found, and all others go through."""
+    chosen = random.Random(1)
+    with closing(KafkaAdminClient(**settings.kafka.client_options())) as admin:
+        limit = {"max.message.bytes": "2500"}
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic_names.decision_state, limit)])
+    large = [snapshot("t-1", f"{chosen.randbytes(60).hex()}", 1, "op-1") for _ in range(10)]
+    with sender(settings, PARTITIONS) as send:
+        send.steps(
+            *(run(f"t-{n}", "rr-1", 1, "completed", "op-1") for n in range(2)),
+            operation("t-1", "op-1", 1),
+        )
+        send.events(*(run(f"t-{n % 9}", f"rr-{n}", 1, "failed") for n in range(2, 20)), *large)
+        send.events(*(run(f"t-{n % 9}", f"rr-{n}", 1, "failed") for n in range(20, 40)))
+    with live_worker(settings) as live:
+        assert check(settings).runs == 40
+        letters = live.read(settings.topic_names.dead_letters)
+    assert {read_letter(letter.headers).reason for letter in letters} == {"too_large"}
+    assert 0 < len(letters) < len(large)
 
 
 def _letter(live: Live, source: Place) -> Record:
