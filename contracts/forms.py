@@ -201,6 +201,8 @@ def _debezium(value: object, topic: Entity) -> Claim:
     row = envelope.get(row_name)
     deleted = operation == "d"
     sequence, place = _sequence(row, f"{path}.{row_name}", source, f"{path}.source")
+    if deleted and isinstance(row, dict) and _is_filled_up(row):
+        sequence, place = NOTHING, f"{path}.{row_name}.revision, which needs REPLICA IDENTITY FULL"
     data = row if deleted else _with_json_columns(row)
     return Claim(
         topic, "deleted" if deleted else "changed", data, f"{path}.{row_name}", sequence, place, tenant_is_key=deleted
@@ -230,6 +232,15 @@ def _sequence(row: object, row_path: str, source: dict[str, Any] | None, source_
     if isinstance(row, dict) and "revision" in row:
         return row["revision"], f"{row_path}.revision"
     return (source or {}).get("lsn", NOTHING), f"{row_path}.revision or {source_path}.lsn"
+
+
+def _is_filled_up(row: dict[str, Any]) -> bool:
+    """Whether Debezium was told no more than a deleted row's key, so that its revision is not the row's.
+
+    Columns that it was not told are null, or where null can't be 0 and "". A status is never that. A revision of 0
+    would make the deletion stale, and the entity would stay for ever.
+    """
+    return "revision" in row and row.get("status", NOTHING) in ("", None)
 
 
 def _with_json_columns(row: object) -> object:

@@ -82,6 +82,21 @@ class TestSequence:
             "missing_sequence: $.after.revision: expected decimal digits, up to 9223372036854775807, got null"
         )
 
+    @pytest.mark.parametrize(("filler", "status"), [(0, ""), (None, None)])
+    def test_a_deleted_row_that_was_not_told_has_no_revision(self, filler: Any, status: Any) -> None:
+        """Without REPLICA IDENTITY FULL Debezium fills the columns that it was not told, with 0 where null can't be."""
+        gone = change(op="d", before={"id": "rr-1", "status": status, "revision": filler}, after=None)
+        assert complaint(gone) == (
+            "missing_sequence: $.before.revision, which needs REPLICA IDENTITY FULL: "
+            "expected decimal digits, up to 9223372036854775807, got nothing"
+        )
+        assert rejected(gone).marks == Mark("restore_run", "t-1", "rr-1", None)
+
+    def test_a_revision_of_0_is_one_where_the_row_was_told(self) -> None:
+        assert deleted(change(op="d", before=row(revision=0), after=None)).sequence == 0
+        assert deleted(change(op="d", before={"id": "rr-1", "revision": 0}, after=None)).sequence == 0
+        assert deleted(change(op="d", before=row(revision=0, status=[]), after=None)).sequence == 0
+
     @pytest.mark.parametrize("without", [source(lsn=None), source(lsn=...), source(lsn="0/16E6FA8"), {}, None, ...])
     def test_neither_is_missing(self, without: Any) -> None:
         event = rejected(change(source=without))
