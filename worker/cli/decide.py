@@ -25,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
 def decide(
     file: Annotated[Path, typer.Argument(help="JSON: facts, or a whole state document; - for standard input.")],
     *,
+    why: Annotated[bool, typer.Option("--explain", help="Show why, as `explain` does.")] = False,
     json: Json = False,
 ) -> None:
     """Decide from facts in a file, and print the state document.
@@ -34,17 +35,25 @@ def decide(
 
     The document is the run's first: revision 1, at the latest time at which the facts came in, else the run's
     updated_at, else 1970. With --json it is one line, byte for byte as it would be published.
+
+    With --explain the decision is explained instead; a whole state document then with its own timeline.
     """
     from contracts.decision import encode
     from contracts.violations import InvalidInput
+    from contracts.wire import read_inputs
+    from worker.cli.explain import show as show_explanation
 
     try:
-        facts = _read(file)
+        value = _parse(file)
+        facts = read_inputs(value)
     except (OSError, ValueError) as error:
         # Of ours: NotJson and InvalidInput, which say where, what was expected and what came.
         reason = error.strerror if isinstance(error, OSError) else str(error)
         kind = "are not facts" if isinstance(error, InvalidInput) else "cannot be read"
         raise ConfigurationError(f"the facts in {file} {kind}: {reason}") from error
+    if why:
+        show_explanation(value if _is_document(value) else first_document(facts), json=json)
+        return
     document = first_document(facts)
     if json:
         print(encode(document).decode())
@@ -52,12 +61,23 @@ def decide(
         print_json(document)
 
 
-def _read(file: Path) -> Facts:
+def _parse(file: Path) -> Any:
     from contracts import strict_json
-    from contracts.wire import read_inputs
 
-    data = sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
-    return read_inputs(strict_json.parse(data))
+    return strict_json.parse(sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes())
+
+
+def _is_document(value: Any) -> bool:
+    """It is a whole state document as it is published, not only the facts in one."""
+    from pydantic import ValidationError
+
+    from contracts.documents import StateDocument
+
+    try:
+        StateDocument.model_validate(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def first_document(facts: Facts) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import pytest
 from tests.worker.cli.conftest import Command
 
 COMMANDS: Final = (
-    ("run",), ("topics", "create"), ("topics", "check"), ("decide",), ("simulate",), ("demo",), ("config",),
+    ("run",), ("topics", "create"), ("topics", "check"), ("decide",), ("explain",), ("simulate",),
+    ("demo",), ("config",),
 )  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def test_every_command_has_help_with_an_example(command: Command, path: tuple[st
 def test_without_a_command_all_are_listed(command: Command) -> None:
     out = command().out
 
-    assert [name for name in ("run", "topics", "decide", "simulate", "demo", "config") if f" {name} " not in out] == []
+    assert [path for path in COMMANDS if f" {path[0]} " not in out] == []
 
 
 @pytest.mark.parametrize(
