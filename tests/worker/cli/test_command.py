@@ -15,7 +15,7 @@ import pytest
 from tests.worker.cli.conftest import Command
 
 COMMANDS: Final = (
-    ("run",), ("topics", "create"), ("topics", "check"), ("decide",), ("explain",), ("simulate",),
+    ("run",), ("topics", "create"), ("topics", "check"), ("decide",), ("explain",), ("watch",), ("simulate",),
     ("demo",), ("config",),
 )  # fmt: skip
 
