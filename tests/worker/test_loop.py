@@ -178,7 +178,9 @@ def test_an_open_transaction_in_another_input_is_not_waited_for() -> None:
     worker = site.started()
     site.send("operation_run", transaction="open", outcome="failed")
     site.send()
-    site.until(lambda: site.states() == ["completed_proof_incomplete"], worker)
+    worker.turn()
+    assert site.states() == ["completed_proof_incomplete"]
+    assert worker.notes.of("waiting_for_input") == []
     site.broker.end("open", "committed")
     site.settle(worker)
     assert site.states()[-1] == "failed"
@@ -240,13 +242,13 @@ def test_what_was_paused_is_fetched_again_by_the_next_poll() -> None:
 def test_evidence_expires_in_an_idle_partition_a_second_after_its_time() -> None:
     site = Site()
     worker = site.started()
-    site.send_expiring(5)
+    site.send_expiring(2)
     site.settle(worker)
     began = site.clock.now_ms()
     site.until(lambda: len(site.states()) == 3, worker)
     change = site.changes()[-1]
     assert (change["origin"], change["to_state"]) == ("deadline", "completed_proof_incomplete")
-    assert site.clock.now_ms() - began < 5000 + 1000 + POLL_TIMEOUT_MS
+    assert site.clock.now_ms() - began < 2000 + 1000 + POLL_TIMEOUT_MS
     site.settle(worker)
     site.assert_consistent([0])
 
