@@ -1,3 +1,4 @@
+# ruff: noqa: T201  a benchmark prints
 """`make bench`: catch-up beside a null pipeline, and latency. Prints a table; `--json FILE` writes it as well."""
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contracts.topics import Topics
 from tests.bench.latency import measure
 from tests.bench.pipelines import WORKER, CatchUp, Setup, catch_up
 from tests.bench.workload import Workload
+from tests.consistency import check
 from tests.servers.backends import kafka_runner, make_kafka, make_redis, redis_runner
 from worker.topics import create_topics
 
@@ -60,6 +62,8 @@ def _measure(kafka: str, store: str, arguments: argparse.Namespace) -> dict[str,
     for n in range(arguments.rounds):
         setup = _prepared(kafka, store, f"worker{n}", arguments.events)
         worker.append(catch_up(setup, arguments.events, *WORKER))
+        if n == 0:
+            print(f"  checked: {check(setup.settings(), 300).outcomes}")
         shape = _shape_of(setup, arguments.events)
         setup = _prepared(kafka, store, f"null{n}", arguments.events)
         null.append(catch_up(setup, arguments.events, "-m", "tests.bench.null_pipeline", json.dumps(shape)))
@@ -109,7 +113,7 @@ def _prepared(kafka: str, store: str, name: str, events: int) -> Setup:
 
 
 def _shape_of(setup: Setup, events: int) -> dict[str, list[float]]:
-    """What the worker wrote: topic of the null pipeline → records per event, bytes per record. Checks that it is all."""
+    """What the worker wrote: topic of the null pipeline → records per event, bytes per record."""
     other = Topics(setup.name.replace("worker", "null"))
     shape = {}
     for role in ("decision_state", "internal", "decision_changes"):

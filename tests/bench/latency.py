@@ -1,7 +1,7 @@
 """From producing an event to reading its document: by a read_committed consumer, and in Redis.
 
-Each event is the first of a run of its own, so one document answers for it. Consumer and Redis are read in processes of their
-own; all of them use the machine's one clock. Redis is asked for the documents that are due every millisecond.
+Each event is the first of a run of its own, so one document answers for it. Consumer and Redis are read in processes of
+their own; all of them use the machine's one clock. Redis is asked for the documents that are due every millisecond.
 """
 
 from __future__ import annotations

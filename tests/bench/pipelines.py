@@ -1,3 +1,4 @@
+# ruff: noqa: T201  a benchmark prints
 """What is measured: the worker, and a null pipeline, each a process of its own."""
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def running(setup: Setup, *command: str) -> Iterator[psutil.Process]:
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder, "said")
         with said.open("wb") as out:
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 [sys.executable, *command], env={**os.environ, **setup.environment}, stdout=out, stderr=out
             )
         try:
