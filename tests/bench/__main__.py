@@ -63,7 +63,7 @@ def _measure(kafka: str, store: str, arguments: argparse.Namespace) -> dict[str,
         setup = _prepared(kafka, store, f"worker{n}", arguments.events)
         worker.append(catch_up(setup, arguments.events, *WORKER))
         if n == 0:
-            print(f"  checked: {check(setup.settings(), 300).outcomes}")
+            print(f"  checked: {check(setup.settings(), timeout_s=300).outcomes}")
         shape = _shape_of(setup, arguments.events)
         setup = _prepared(kafka, store, f"null{n}", arguments.events)
         null.append(catch_up(setup, arguments.events, "-m", "tests.bench.null_pipeline", json.dumps(shape)))
