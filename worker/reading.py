@@ -143,6 +143,7 @@ class Follower:
         self._topic = topic
         self._on_gap = on_gap
         self._partitions: dict[int, _Partition] = {}
+        self._not_before = 0
         self._consumer: KafkaConsumer | None = None
         self._heard_at = time.monotonic()
         self._moved_at = time.monotonic()
@@ -155,7 +156,8 @@ class Follower:
         return self._begin(lambda consumer, every: consumer.end_offsets(every, timeout_ms=CALL_TIMEOUT_MS))
 
     def from_time(self, at: int) -> Self:
-        """Begin with the first record that was appended at this time (ms) or later."""
+        """Begin with what was appended at this time (ms) or later."""
+        self._not_before = at  # as some brokers, the embedded one among them, name too early an offset
 
         def starts(consumer: KafkaConsumer, every: list[TopicPartition]) -> dict[TopicPartition, int]:
             ends = consumer.end_offsets(every, timeout_ms=CALL_TIMEOUT_MS)
@@ -230,7 +232,7 @@ class Follower:
         polled = consumer.poll(timeout_ms)
         for tp, records in polled.items():
             p = self._partitions[tp.partition]
-            p.waiting += map(_record, records)
+            p.waiting += (_record(record) for record in records if record.timestamp >= self._not_before)
             p.next = records[-1].offset + 1
             self._heard()
         for number, p in self._partitions.items():
