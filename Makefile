@@ -30,12 +30,14 @@ bench: $(READY)   ## throughput and latency on this machine
 
 # One resolution for every platform and Python from 3.11 on, and no address of an index in what it writes.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	--custom-compile-command "make lock" pyproject.toml
+	--custom-compile-command "make lock" --upgrade
 
 lock: $(READY)   ## the newest versions that pyproject.toml allows, into requirements/
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/$(LOCK) --upgrade --output-file requirements/run.txt
-	$(BIN)/$(LOCK) --upgrade --extra demo --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
+	$(BIN)/$(LOCK) pyproject.toml --output-file requirements/run.txt
+	$(BIN)/$(LOCK) --group build --output-file requirements/build.txt
+	$(BIN)/$(LOCK) pyproject.toml --extra demo --group dev --output-file requirements/dev.txt \
+		--constraints requirements/run.txt --constraints requirements/build.txt
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=...")'

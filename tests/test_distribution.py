@@ -48,7 +48,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin" / "restore-projector"
 
 
-@pytest.mark.parametrize("name", ["run.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["run.txt", "build.txt", "dev.txt"])
 def test_locked_requirements_have_hashes_and_name_no_index(name: str) -> None:
     text = (ROOT / "requirements" / name).read_text()
     assert "://" not in text
