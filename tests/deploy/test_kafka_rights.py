@@ -1,0 +1,223 @@
+"""The users of Kafka: each works with its rights, on a real Kafka that grants nothing else, and has no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Final
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import (
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+    for_code,
+)
+from kafka.structs import OffsetAndMetadata
+
+from contracts.decision import decode
+from contracts.events import Record
+from contracts.ids import partition_of
+from contracts.topics import Topics
+from tests.deploy.guarded import GuardedKafka, GuardedRedis
+from tests.processes import ThreadWorker, running
+from tests.servers.waiting import wait_until
+from tests.traffic import Message, operation, run, sender, snapshot
+from worker.reading import Follower, StoreReader
+from worker.settings import Settings
+from worker.topics import check_topics, create_topics
+
+PARTITIONS: Final = 2
+TOPICS: Final = Topics()
+SEEN_WITHIN_S: Final = 20.0
+
+
+@pytest.fixture(scope="module")
+def kafka(guarded_kafka: GuardedKafka) -> GuardedKafka:
+    """The topics are there, made by the user who may."""
+    made = create_topics(guarded_kafka.settings("topics"), PARTITIONS, replication_factor=1)
+    assert all(made.values())
+    return guarded_kafka
+
+
+@pytest.fixture(scope="module")
+def worked(kafka: GuardedKafka, guarded_redis: GuardedRedis) -> ThreadWorker:
+    """A worker that has worked, and restored its store after that was lost; a source has sent, an operator ordered.
+
+    Under the key t-1 are a run with evidence, a record that is no event, and an order that is none.
+    """
+    settings = kafka.settings("worker", guarded_redis.settings("worker"))
+    with sender(kafka.settings("source"), PARTITIONS) as send, running(settings):
+        send.steps(
+            run("t-1", "rr-1", 1, operation="op-1"),
+            operation("t-1", "op-1", 1),
+            snapshot("t-1", "es-1", 1, "op-1"),
+        )
+        send.messages([Message(TOPICS.restore_runs, b"t-1", b"no event", [])])
+        _write(kafka.settings("operator"), TOPICS.ops, partition=send.partition("t-1"), value=b"no order")
+        assert len(read(kafka.settings("operator"), TOPICS.dead_letters, 2)) == 2
+    with guarded_redis.client("admin") as redis:
+        redis.flushall()
+    with running(settings) as worker:
+        return worker
+
+
+def read(settings: Settings, topic: str, enough: int) -> list[Record]:
+    """The first records of a topic, as `watch` reads them."""
+    with Follower(settings.kafka, topic).from_offsets(dict.fromkeys(range(PARTITIONS), 0)) as follower:
+        found: list[Record] = []
+
+        def read_on() -> bool:
+            found.extend(follower.poll(100))
+            return len(found) >= enough
+
+        wait_until(read_on, SEEN_WITHIN_S, lambda: f"{enough} records in {topic}: {found}")
+        return found
+
+
+@pytest.mark.usefixtures("worked")
+def test_a_reader_reads_the_decisions_that_a_worker_publishes_of_what_a_source_sends(kafka: GuardedKafka) -> None:
+    changes = read(kafka.settings("reader"), TOPICS.decision_changes, 2)
+    states = read(kafka.settings("reader"), TOPICS.decision_state, 1)
+
+    assert decode(changes[-1].value or b"")["to_state"] == "completed_with_evidence"
+    assert decode(states[-1].value or b"")["restore_run_id"] == "rr-1"
+
+
+@pytest.mark.usefixtures("worked")
+def test_an_operator_reads_what_was_set_aside_and_gives_orders(kafka: GuardedKafka) -> None:
+    letters = read(kafka.settings("operator"), TOPICS.dead_letters, 2)
+
+    assert {letter.value for letter in letters} == {b"no event", b"no order"}
+
+
+@pytest.mark.usefixtures("worked")
+def test_an_operator_sees_how_far_the_group_is(kafka: GuardedKafka) -> None:
+    settings = kafka.settings("operator")
+    with closing(_admin(settings)) as admin:
+        assert admin.list_group_offsets(settings.kafka.group_id)
+
+
+def test_a_worker_restores_its_store_from_kafka(guarded_redis: GuardedRedis, worked: ThreadWorker) -> None:
+    assert worked.count("restores_total", kind="full") == PARTITIONS
+    with StoreReader(guarded_redis.settings("reader")) as reader:
+        assert reader.see(partition_of("t-1", PARTITIONS, "murmur2"), "t-1", "rr-1").document
+
+
+@pytest.mark.parametrize("user", ["worker", "operator", "topics"])
+def test_whoever_has_to_do_with_topics_may_see_whether_they_fit(kafka: GuardedKafka, user: str) -> None:
+    assert check_topics(kafka.settings(user)) == []
+
+
+def test_a_reader_may_have_a_group_of_its_own(kafka: GuardedKafka) -> None:
+    _join(kafka.settings("reader"), "restore-reader-alerts", TOPICS.decision_changes)
+
+
+# What each may not do. Kafka answers with the name of the right that is missing.
+
+
+def _producer(settings: Settings, transactional_id: str | None = None) -> KafkaProducer:
+    """Not idempotent unless transactional: for the number that it needs, who may write nothing is refused otherwise."""
+    return KafkaProducer(
+        **settings.kafka.client_options(), transactional_id=transactional_id, metrics_enabled=False,
+        enable_idempotence=transactional_id is not None,
+    )  # fmt: skip
+
+
+def _admin(settings: Settings) -> KafkaAdminClient:
+    return KafkaAdminClient(**settings.kafka.client_options())
+
+
+def _consumer(settings: Settings, group: str | None = None) -> KafkaConsumer:
+    return KafkaConsumer(
+        **settings.kafka.client_options(), group_id=group, enable_auto_commit=False, auto_offset_reset="earliest",
+        metrics_enabled=False,
+    )  # fmt: skip
+
+
+def _write(settings: Settings, topic: str, partition: int = 0, value: bytes = b"{}") -> None:
+    with closing(_producer(settings)) as producer:
+        producer.send(topic, value, b"t-1", partition=partition).get(10)
+
+
+def _read(settings: Settings, topic: str) -> None:
+    """Who may not even see a topic is told so by an admin client; a consumer goes on asking."""
+    with closing(_admin(settings)) as admin:
+        _raise_for(admin.describe_topics([topic])[0]["error_code"])
+    with closing(_consumer(settings)) as consumer:
+        consumer.assign([TopicPartition(topic, 0)])
+        consumer.poll(2_000)
+
+
+def _join(settings: Settings, group: str, topic: str = TOPICS.decision_state) -> None:
+    with closing(_consumer(settings, group)) as consumer:
+        consumer.subscribe([topic])
+        wait_until(lambda: consumer.poll(300) or consumer.assignment(), 10, f"{group} has a member")
+
+
+def _commit(settings: Settings, topic: str) -> None:
+    with closing(_consumer(settings, settings.kafka.group_id)) as consumer:
+        consumer.assign([TopicPartition(topic, 0)])
+        consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(0, "", -1)})
+
+
+def _transact(settings: Settings, transactional_id: str) -> None:
+    with closing(_producer(settings, transactional_id)) as producer:
+        producer.init_transactions()
+
+
+def _create(settings: Settings, topic: str) -> None:
+    with closing(_admin(settings)) as admin:
+        admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}})
+
+
+def _delete(settings: Settings, topic: str) -> None:
+    with closing(_admin(settings)) as admin:
+        admin.delete_topics([topic])
+
+
+def _raise_for(error_code: int) -> None:
+    if error_code:
+        raise for_code(error_code)
+
+
+Act = Callable[[Settings, str], None]
+FORBIDDEN: Final[list[tuple[str, Act, str, type[Exception]]]] = [
+    ("worker", _write, TOPICS.restore_runs, TopicAuthorizationFailedError),
+    ("worker", _write, TOPICS.ops, TopicAuthorizationFailedError),
+    ("worker", _read, TOPICS.dead_letters, TopicAuthorizationFailedError),
+    ("worker", _create, "restore.something-else", TopicAuthorizationFailedError),
+    ("worker", _delete, TOPICS.decision_state, TopicAuthorizationFailedError),
+    ("worker", _join, "restore-reader-alerts", GroupAuthorizationFailedError),
+    ("worker", _transact, "somebody-else-1", TransactionalIdAuthorizationFailedError),
+    ("source", _write, TOPICS.decision_state, TopicAuthorizationFailedError),
+    ("source", _write, TOPICS.ops, TopicAuthorizationFailedError),
+    ("source", _read, TOPICS.restore_runs, TopicAuthorizationFailedError),
+    ("reader", _write, TOPICS.decision_state, TopicAuthorizationFailedError),
+    ("reader", _write, TOPICS.decision_changes, TopicAuthorizationFailedError),
+    ("reader", _read, TOPICS.internal, TopicAuthorizationFailedError),
+    ("reader", _read, TOPICS.restore_runs, TopicAuthorizationFailedError),
+    ("reader", _join, "restore-projector", GroupAuthorizationFailedError),
+    ("reader", _commit, TOPICS.decision_changes, GroupAuthorizationFailedError),
+    ("operator", _write, TOPICS.decision_state, TopicAuthorizationFailedError),
+    ("operator", _write, TOPICS.restore_runs, TopicAuthorizationFailedError),
+    ("operator", _commit, TOPICS.restore_runs, GroupAuthorizationFailedError),
+    ("operator", _transact, "restore-projector-1", TransactionalIdAuthorizationFailedError),
+    ("operator", _delete, TOPICS.ops, TopicAuthorizationFailedError),
+    ("topics", _read, TOPICS.decision_state, TopicAuthorizationFailedError),
+    ("topics", _write, TOPICS.decision_state, TopicAuthorizationFailedError),
+    ("topics", _delete, TOPICS.decision_state, TopicAuthorizationFailedError),
+    ("topics", _create, "others.topic", TopicAuthorizationFailedError),
+]
+
+
+@pytest.mark.parametrize(
+    ("user", "act", "what", "refusal"), FORBIDDEN, ids=[f"{u}{a.__name__} {w}" for u, a, w, _ in FORBIDDEN]
+)
+def test_what_a_user_does_not_need_is_refused(
+    kafka: GuardedKafka, user: str, act: Act, what: str, refusal: type[Exception]
+) -> None:
+    with pytest.raises(refusal):
+        act(kafka.settings(user), what)

@@ -1,0 +1,178 @@
+"""The users of Redis: each works with its rights, has no others, and the worker has none that it does not use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+
+from projections.record import Key
+from tests.deploy.guarded import REDIS_USERS, GuardedRedis
+from worker.fitness import check_redis
+from worker.ports import Position, Stored, StoredInternal, StoredRun
+from worker.reading import StoreReader
+from worker.redis import RedisStore
+
+RUN, OPERATION = Key("run", "t-1", "rr-1"), Key("operation", "t-1", "op-1")
+EMPTY, FULL = Position("g1", 0, 0), Position("g1", 1, 1)
+
+
+@pytest.fixture
+def admin(guarded_redis: GuardedRedis) -> Iterator[Redis]:
+    with guarded_redis.client("admin") as client:
+        client.flushall()
+        client.script_flush()
+        client.set("other:{0}:run:t-1/rr-1", "somebody else's")
+        client.set("restore", "no key of the worker")
+        client.acl_log_reset()
+        yield client
+
+
+@pytest.fixture
+def store(guarded_redis: GuardedRedis) -> Iterator[RedisStore]:
+    """The worker's."""
+    with guarded_redis.client("worker") as client:
+        yield RedisStore(client, "restore", "redis")
+
+
+def refused(admin: Redis) -> list[Any]:
+    """What Redis has refused, and to whom.
+
+    Clients introduce themselves with a command that Redis 7.0 does not know, so that it cannot be allowed in a file for
+    all versions, and do without it.
+    """
+    log: list[Any] = admin.acl_log()
+    return [entry for entry in log if entry["object"] != "client|setinfo"]
+
+
+def work(store: RedisStore) -> None:
+    """All that a worker does with its store: take over, restore, read, publish, delete, begin anew."""
+    store.wipe(0, store.status(0), EMPTY, "life", applied_at=1)
+    there: list[Stored] = [StoredRun(RUN, b"{}", "failed", 7), StoredInternal(OPERATION, b"{}", due=5)]
+    gone: list[Stored] = [StoredRun(RUN, None, None, None), StoredInternal(OPERATION, None)]
+    store.apply(0, EMPTY, FULL, there, restoring=True, applied_at=2, policy=1)
+    assert store.read(0, FULL, [RUN, OPERATION]) == [b"{}", b"{}"]
+    assert store.due(0, FULL, 10, 1) == [(5, OPERATION)]
+    assert store.next_due(0, FULL) == 5
+    store.apply(0, FULL, Position("g1", 2, 2), gone, restoring=False, applied_at=3)
+    store.apply(0, Position("g1", 2, 2), FULL, there, restoring=False, applied_at=4)
+    store.wipe(0, store.status(0), Position("g2", 0, 0), "life", applied_at=5)
+    store.apply(0, Position("g2", 0, 0), Position("g2", 1, 1), there, restoring=False, applied_at=6)
+
+
+def test_the_worker_can_do_its_work_and_is_refused_nothing(
+    guarded_redis: GuardedRedis, admin: Redis, store: RedisStore
+) -> None:
+    work(store)
+
+    assert check_redis(guarded_redis.settings("worker")) == []
+    assert refused(admin) == []
+
+
+def test_the_worker_has_no_right_that_it_does_not_use(
+    guarded_redis: GuardedRedis, admin: Redis, store: RedisStore
+) -> None:
+    """`ping` is for looking whether it is there, `select` for a database other than 0."""
+    admin.config_resetstat()
+
+    work(store)
+    check_redis(guarded_redis.settings("worker"))
+
+    statistics: Any = admin.info("commandstats")
+    user: Any = admin.acl_getuser("restore-worker")
+    used = {name.removeprefix("cmdstat_") for name in statistics}
+    granted = {right.removeprefix("+") for right in user["commands"]}
+    assert granted - used == {"ping", "select"}
+
+
+def test_the_reader_sees_what_the_worker_wrote(guarded_redis: GuardedRedis, admin: Redis, store: RedisStore) -> None:
+    work(store)
+
+    with StoreReader(guarded_redis.settings("reader")) as reader:
+        seen = reader.see(0, "t-1", "rr-1")
+
+    assert seen.document == b"{}"
+    with guarded_redis.client("reader") as client:
+        assert client.zrange("restore:{0}:runs:t-1:failed", 0, -1) == [b"rr-1"]
+        assert client.zcard("restore:{0}:runs:t-1") == 1
+        assert client.hgetall("restore:{0}:position")[b"generation"] == b"g2"
+    assert refused(admin) == []
+
+
+FORBIDDEN: list[tuple[str, str]] = [
+    ("worker", "FLUSHALL"),
+    ("worker", "FLUSHDB"),
+    ("worker", "KEYS *"),
+    ("worker", "CONFIG GET maxmemory-policy"),
+    ("worker", "CONFIG SET maxmemory-policy allkeys-lru"),
+    ("worker", "ACL LIST"),
+    ("worker", "ACL SETUSER restore-worker +@all"),
+    ("worker", "CLIENT LIST"),
+    ("worker", "SHUTDOWN NOSAVE"),
+    ("worker", "REPLICAOF NO ONE"),
+    ("worker", "SCRIPT FLUSH"),
+    ("worker", "EVAL return(1) 0"),
+    ("worker", "FUNCTION LIST"),
+    ("worker", "MONITOR"),
+    ("worker", "PUBLISH channel message"),
+    ("worker", "SUBSCRIBE channel"),
+    ("worker", "RENAME restore:{0}:position restore:{1}:position"),
+    ("worker", "GET other:{0}:run:t-1/rr-1"),
+    ("worker", "SET other:{0}:run:t-1/rr-1 mine"),
+    ("worker", "DEL other:{0}:run:t-1/rr-1"),
+    ("worker", "GET restore"),
+    ("worker", "SET restored:{0}:position mine"),
+    ("reader", "SET restore:{0}:run:t-1/rr-1 {}"),
+    ("reader", "DEL restore:{0}:run:t-1/rr-1"),
+    ("reader", "EXPIRE restore:{0}:run:t-1/rr-1 1"),
+    ("reader", "HSET restore:{0}:position status ready"),
+    ("reader", "ZADD restore:{0}:runs:t-1 1 rr-1"),
+    ("reader", "EVAL return(1) 0"),
+    ("reader", "SCRIPT LOAD return(1)"),
+    ("reader", "GET restore:{0}:operation:t-1/op-1"),
+    ("reader", "ZRANGE restore:{0}:deadlines 0 -1"),
+    ("reader", "GET other:{0}:run:t-1/rr-1"),
+    ("reader", "SCAN 0"),
+    ("reader", "KEYS *"),
+    ("reader", "INFO"),
+    ("reader", "FLUSHALL"),
+    ("reader", "CONFIG GET *"),
+    ("reader", "ACL WHOAMI"),
+]
+
+
+@pytest.mark.parametrize(("user", "command"), FORBIDDEN)
+def test_what_a_user_does_not_need_is_refused(guarded_redis: GuardedRedis, user: str, command: str) -> None:
+    with guarded_redis.client(user) as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command.split())
+
+
+def test_a_script_cannot_do_more_than_the_user_who_runs_it(guarded_redis: GuardedRedis, admin: Redis) -> None:
+    """Not even when it does not declare the key that it touches."""
+    theft = "return redis.call('GET', 'other:{0}:run:t-1/rr-1')"
+    flush = "return redis.call('FLUSHALL')"
+    with guarded_redis.client("worker") as client:
+        for script in (theft, flush):
+            digest: Any = client.script_load(script)
+            with pytest.raises(ResponseError, match=r"permission|can't (access|run)"):
+                client.evalsha(digest, 0)
+    assert admin.get("other:{0}:run:t-1/rr-1") == b"somebody else's"
+
+
+@pytest.mark.parametrize("login", ["", "default:@", "restore-worker:wrong@", "restore-worker:of-reader@"])
+def test_without_a_password_nobody_gets_in(guarded_redis: GuardedRedis, login: str) -> None:
+    url = guarded_redis.nobodys_url.replace("://", f"://{login}")
+    with Redis.from_url(url, retry=None) as client, pytest.raises(AuthenticationError):
+        client.get("restore:{0}:run:t-1/rr-1")
+
+
+def test_redis_refuses_the_file_while_a_password_is_missing(guarded_redis: GuardedRedis) -> None:
+    """A file whose placeholders were forgotten opens nothing: the users are as before."""
+    with pytest.raises(ResponseError, match="password hash must be exactly 64 characters"):
+        guarded_redis.load_users(REDIS_USERS.template)
+
+    with guarded_redis.client("worker") as client:
+        assert client.ping()
