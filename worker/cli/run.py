@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import nullcontext
@@ -85,7 +86,7 @@ class Stopping:
     """From the first SIGTERM or SIGINT to the end of the process. The context's value is the event to watch.
 
     The handler only sets what others wait for: it may interrupt a line that is being logged. A thread does the rest,
-    and ends the process when the loop does not come back in time, because a server hangs.
+    and ends the process: when the loop has come back, or in time if it does not, because a server hangs.
     """
 
     def __init__(self, events: Events) -> None:
@@ -123,5 +124,7 @@ class Stopping:
         self._events.stopping(signal=self._signal)
         in_order = self._over.wait(STOP_LIMIT_S)
         self._events.stopped(seconds=time.monotonic() - began, in_order=in_order)
-        if not in_order:
-            os._exit(0)
+        sys.stderr.flush()
+        # Not by way of the interpreter's end: there kafka-python closes its clients once more, and waits for brokers
+        # that are away. Everything is committed or will be done again, so nothing is left to do.
+        os._exit(0)
