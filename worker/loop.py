@@ -71,6 +71,8 @@ class Observer(Protocol):
 
     def published(self, batches: Sequence[Batch], seconds: float) -> None: ...
 
+    def stored(self, seconds: float) -> None: ...
+
     def failed_transaction(self) -> None: ...
 
     def recovering(self, error: Exception, delay_s: float) -> None: ...
@@ -393,6 +395,8 @@ class Worker:
         except Exception:
             self._observer.failed_transaction()
             raise
+        committed_at = self._clock.monotonic()
+        self._observer.published(batches, committed_at - began)
         at = 0
         for batch in batches:
             self._store_batch(batch, written[at : at + len(batch.outputs)])
@@ -403,7 +407,7 @@ class Worker:
             if self._trouble.suspects:
                 self._cleared(batch)
         self._trouble.backoff_s = BACKOFF_S[0]
-        self._observer.published(batches, self._clock.monotonic() - began)
+        self._observer.stored(self._clock.monotonic() - committed_at)
 
     def _offsets_after(self, batch: Batch) -> dict[TopicPartition, Committed]:
         """The next offset of every input of a batch's partition; an empty buffer has passed the markers as well."""

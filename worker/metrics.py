@@ -56,16 +56,19 @@ class Metrics:
             "changes_published", "State changes written, by the state entered.", state=(*STATES, "removed")
         )
         self.publication_delay_seconds = self._histogram(
-            "publication_delay_seconds", "From an input record's timestamp to the commit of what it caused.",
+            "publication_delay_seconds",
+            "From the timestamp of the oldest record of a partition's batch to the commit of what it caused.",
             SECONDS_BUCKETS,
-        )  # fmt: skip
+        )
 
         # How the work goes.
         self.transactions = self._counter("transactions", "Transactions by outcome.", outcome=TRANSACTION_OUTCOMES)
         self.transaction_seconds = self._histogram(
             "transaction_seconds", "From begin to the end of commit.", SECONDS_BUCKETS
         )
-        self.store_seconds = self._histogram("store_seconds", "One round of scripts to Redis.", SECONDS_BUCKETS)
+        self.store_seconds = self._histogram(
+            "store_seconds", "From a commit to its results being in Redis.", SECONDS_BUCKETS
+        )
         self.batch_records = self._histogram("batch_records", "Input records in one transaction.", RECORDS_BUCKETS)
         self.merge_waits = self._counter(
             "merge_waits", "Times that the merge waited for an input with records to come."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from contracts.topics import TOPICS, Topics
 from worker.batch import Batch
@@ -18,11 +18,20 @@ from worker.partition import Partition, Phase
 class Reporter:
     """`worker.loop.Observer` for a worker in production."""
 
-    def __init__(self, topics: Topics, metrics: Metrics, health: Health, events: Events) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        metrics: Metrics,
+        health: Health,
+        events: Events,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """`now_ms`: the clock that records' timestamps are compared with."""
         self._roles = {getattr(topics, row.role): row.role for row in TOPICS}
         self._metrics = metrics
         self._health = health
         self._events = events
+        self._now_ms = now_ms
         self._restores: dict[int, tuple[str, int, float]] = {}
         self._owned: list[int] | None = None
 
@@ -81,13 +90,19 @@ class Reporter:
         metrics.transactions.labels("committed").inc()
         metrics.transaction_seconds.observe(seconds)
         metrics.batch_records.observe(sum(len(batch.taken) for batch in batches))
+        now = self._now_ms()
         for batch in batches:
             self._count(batch)
+            if batch.taken:
+                metrics.publication_delay_seconds.observe(max(now - batch.taken[0].timestamp, 0) / 1000)
             for letter in batch.effects.letters:
                 record = letter.record
                 self._events.dead_letter(
                     reason=letter.reason, topic=record.topic, partition=record.partition, offset=record.offset
                 )
+
+    def stored(self, seconds: float) -> None:
+        self._metrics.store_seconds.observe(seconds)
 
     def _count(self, batch: Batch) -> None:
         metrics = self._metrics

@@ -481,6 +481,9 @@ class Notes:
         self.batches += batches
         self.told.append(("published", [len(b.taken) for b in batches]))
 
+    def stored(self, seconds: float) -> None:
+        pass
+
     def failed_transaction(self) -> None:
         self.told.append(("failed_transaction",))
 

@@ -1,0 +1,77 @@
+"""What becomes of the loop's times in the metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.worker.fakes import TOPICS, FakeClock
+from tests.worker.site import Site
+from worker.health import Health
+from worker.logs import silent_events
+from worker.loop import POLL_TIMEOUT_MS, Worker
+from worker.metrics import Metrics
+from worker.observer import Reporter
+
+PUBLISHING_S, STORING_S, WAITED_S = 2.0, 5.0, 30.0
+
+
+@pytest.fixture
+def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
+    """Of a worker that found records half a minute old, and whose servers take their time."""
+    site, metrics = Site(), Metrics()
+    site.send_restore()
+    site.clock.pass_s(WAITED_S)
+    running = site.worker()
+    reporter = Reporter(TOPICS, metrics, Health(), silent_events(), site.clock.now_ms)
+    running.worker = Worker(running.log, site.store, site.clock, running.worker._inputs, TOPICS, reporter)
+    site.until(lambda: running.runs, running)
+    _slow(monkeypatch, running.log, "publish", site.clock, PUBLISHING_S)
+    _slow(monkeypatch, site.store, "apply", site.clock, STORING_S)
+    site.settle(running)
+    return metrics
+
+
+def _slow(monkeypatch: pytest.MonkeyPatch, server: Any, call: str, clock: FakeClock, seconds: float) -> None:
+    quick = getattr(server, call)
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        clock.pass_s(seconds)
+        return quick(*arguments, **named)
+
+    monkeypatch.setattr(server, call, slow)
+
+
+def of(metrics: Metrics, name: str) -> float | None:
+    return metrics.registry.get_sample_value(f"restore_projector_{name}")
+
+
+def test_the_times_of_transactions_and_of_the_store_are_told_apart(metrics: Metrics) -> None:
+    assert of(metrics, "transaction_seconds_count") == 1
+    assert of(metrics, "transaction_seconds_sum") == pytest.approx(PUBLISHING_S)
+    assert of(metrics, "store_seconds_count") == 1
+    assert of(metrics, "store_seconds_sum") == pytest.approx(STORING_S)
+
+
+def test_the_delay_of_what_is_published_is_that_of_the_oldest_record_of_a_batch(metrics: Metrics) -> None:
+    """Up to the commit: the store comes after it. The oldest was sent 0.3 s before the wait, and a poll takes 0.5 s."""
+    assert of(metrics, "publication_delay_seconds_count") == 1
+    delay = of(metrics, "publication_delay_seconds_sum")
+    assert delay == pytest.approx(0.3 + WAITED_S + PUBLISHING_S, abs=POLL_TIMEOUT_MS / 1000)
+
+
+def test_what_was_committed_is_counted_though_the_store_fails() -> None:
+    site, metrics = Site(), Metrics()
+    site.send_restore()
+    running = site.worker()
+    reporter = Reporter(TOPICS, metrics, Health(), silent_events(), site.clock.now_ms)
+    running.worker = Worker(running.log, site.store, site.clock, running.worker._inputs, TOPICS, reporter)
+    site.until(lambda: running.runs, running)
+    site.store.fail("apply", ConnectionError("Redis is gone"))
+
+    site.settle(running)
+
+    labels = {"topic_role": "restore_runs", "outcome": "applied"}
+    assert metrics.registry.get_sample_value("restore_projector_records_total", labels) == 1
+    assert of(metrics, "recoveries_total") == 1
