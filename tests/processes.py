@@ -161,8 +161,12 @@ class WorkerProcess:
         return set(assigned[-1]["partitions"]) if assigned and self.alive else set()
 
     def wait_until_owning(self, count: int, timeout_s: float = START_TIMEOUT_S) -> None:
+        def owning() -> bool:
+            assert self.alive, f"{self.log.stem} ended\n{self.last_words()}"
+            return len(self.owns()) == count
+
         wait_until(
-            lambda: len(self.owns()) == count,
+            owning,
             timeout_s,
             lambda: f"{self.log.stem} owns {count} partitions, not {self.owns()}\n{self.last_words()}",
         )
