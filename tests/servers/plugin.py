@@ -18,9 +18,9 @@ from typing import NoReturn, Protocol, TypeVar, cast
 import pytest
 
 from tests.servers.backends import BACKENDS, Backend, describe, kafka_runner, make_kafka, make_redis, redis_runner
-from tests.servers.ports import KafkaServer, RedisServer, Server, ServerUnavailable
+from tests.servers.ports import KafkaServer, RedisServer, ServerUnavailable, Startable
 
-S = TypeVar("S", bound=Server)
+S = TypeVar("S", bound=Startable)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,14 +9,21 @@ class ServerUnavailable(Exception):
     """A server can't be had here; the message is the reason that a skipped test shows."""
 
 
-class Server(Protocol):
+class Startable(Protocol):
+    """What runs for some time."""
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+
+    def close(self) -> None:
+        """End it for good and throw its data away; logs are kept."""
+
+
+class Server(Startable, Protocol):
     """A server that a test may treat roughly. Address and data stay the same over a restart."""
 
     name: str
     """Product, version and how it runs, for the header of the test run."""
-
-    def start(self) -> None:
-        """Start it and wait until it serves."""
 
     def stop(self) -> None:
         """End it in good order; its data stay."""
@@ -32,9 +39,6 @@ class Server(Protocol):
 
     def resume(self) -> None:
         """Undo `pause`."""
-
-    def close(self) -> None:
-        """End it for good and throw its data away; logs are kept."""
 
 
 class KafkaServer(Server, Protocol):
