@@ -7,16 +7,20 @@ READY  := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock
+.PHONY: help demo test test-debezium check bench lock
 
 help:   ## this list
-	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1 \t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1 \t\2/p' Makefile
 
 demo: $(READY)   ## a recorded story on embedded servers; ends by itself
 	$(BIN)/restore-projector demo
 
 test: $(READY)   ## all tests; ARGS="--backend embedded -k NAME" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+test-debezium: $(READY)   ## from PostgreSQL by a real Debezium to Redis; needs PostgreSQL, Java, Maven
+	./tests/debezium/install-postgresql.sh
+	$(BIN)/python -m pytest -m debezium $(ARGS) tests/debezium
 
 check: $(READY)   ## lint, format, types, layers, generated files
 	$(BIN)/ruff check .
