@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from contracts.events import Record, Rejected
 from contracts.topics import Topics
@@ -27,9 +27,11 @@ from projections.inputs import InputDecoder
 from worker.batch import Batch, Batcher
 from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge, StoreDamaged, Unfit, Unstable
 from worker.merge import Merge
+from worker.observer import Observer
 from worker.partition import Partition, Phase
 from worker.ports import Clock, Committed, Log, Membership, Output, Position, Store, Stored, TopicPartition
 from worker.restore import restore_slices, starting_position
+from worker.suspects import Suspects
 
 POLL_TIMEOUT_MS: Final = 500
 """How long an idle poll waits; it returns at once when there is data (measured: 1 to 4 % of a core idle)."""
@@ -52,36 +54,6 @@ NOWHERE: Final = Position("", 0, 0)
 """Of the store of a partition that is stopped: it is left as it is, and nobody restores it."""
 
 
-class Observer(Protocol):
-    """Whoever wants to know what the loop does: logs, metrics, health. None of these may raise."""
-
-    def turned(self, partitions: Sequence[Partition]) -> None: ...
-
-    def lost(self) -> None: ...
-
-    def taken_over(self, generation: int, partitions: Sequence[Partition]) -> None: ...
-
-    def restoring(self, partition: Partition, reason: str | None) -> None: ...
-
-    def restored_slice(self, partition: int, records: int) -> None: ...
-
-    def running(self, partition: Partition) -> None: ...
-
-    def stopped(self, error: OffsetOutOfRange) -> None: ...
-
-    def published(self, batches: Sequence[Batch], seconds: float) -> None: ...
-
-    def stored(self, seconds: float) -> None: ...
-
-    def failed_transaction(self) -> None: ...
-
-    def recovering(self, error: Exception, delay_s: float) -> None: ...
-
-    def waiting_for_input(self) -> None: ...
-
-    def waited_in_vain(self, partition: int, topics: Sequence[str], waited_s: float) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one turn. `batch_records`: of all partitions together."""
@@ -92,25 +64,12 @@ class Limits:
 
 
 @dataclass(slots=True)
-class _Suspect:
-    """A partition that has, among its next `left` records, one of which Kafka does not take what comes of it.
-
-    They are taken `limit` at a time, in transactions of their own.
-    """
-
-    limit: int
-    left: int
-
-
-@dataclass(slots=True)
 class _Trouble:
     """What is remembered of errors from one take-over to the next."""
 
     backoff_s: float = BACKOFF_S[0]
     retry_at: float = 0.0
     damaged: set[int] = field(default_factory=set)
-    suspects: dict[int, _Suspect] = field(default_factory=dict)
-    too_large: set[tuple[str, int, int]] = field(default_factory=set)
 
 
 class Worker:
@@ -138,6 +97,7 @@ class Worker:
         self._partitions: dict[int, Partition] = {}
         self._unstable_since: float | None = None
         self._trouble = _Trouble()
+        self._suspects = Suspects()
         self._last_batch: list[Batch] = []
 
     @property
@@ -202,7 +162,8 @@ class Worker:
         delay = trouble.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
         trouble.retry_at = self._clock.monotonic() + delay
         if isinstance(error, RecordTooLarge):
-            self._suspect()  # every time brings it nearer: there is no reason to wait longer and longer
+            # Every time brings the culprit nearer: there is no reason to wait longer and longer.
+            self._suspects.refused(self._last_batch)
         else:
             trouble.backoff_s = min(trouble.backoff_s * 2, BACKOFF_S[1])
         if isinstance(error, StoreDamaged):
@@ -212,29 +173,8 @@ class Worker:
         self._partitions = {}
         self._observer.recovering(error, delay)
 
-    def _suspect(self) -> None:
-        """Find the input whose output is too large: a partition alone, then half its batch, until the input is."""
-        alone = len(self._last_batch) == 1
-        for batch in self._last_batch:
-            taken = len(batch.taken)
-            if alone and taken == 1:
-                self._trouble.too_large.add(_place(batch.taken[0]))
-            if taken:
-                limit = max(1, taken // 2) if alone else taken
-                self._trouble.suspects[batch.partition.number] = _Suspect(limit, taken)
-
-    def _cleared(self, batch: Batch) -> None:
-        """A batch went through: nothing is wrong with its records, or what was wrong has been set aside."""
-        found = self._trouble.too_large & set(map(_place, batch.taken))
-        suspect = self._trouble.suspects.get(batch.partition.number)
-        if suspect is not None:
-            suspect.left -= len(batch.taken)
-            if found or suspect.left <= 0:
-                del self._trouble.suspects[batch.partition.number]
-        self._trouble.too_large -= found
-
     def _to_input(self, record: Record) -> Input:
-        if self._trouble.too_large and _place(record) in self._trouble.too_large:
+        if self._suspects.is_culprit(record):
             reason = "expected an event whose outputs Kafka takes, got one that makes a larger record"
             return Input(Rejected("too_large", reason), record.timestamp, record)
         return self._inputs.decode(record)
@@ -305,10 +245,10 @@ class Worker:
         busy = [p for p in running if len(p.merge)]
         idle = [p for p in running if not len(p.merge)]
         for partition in busy:
-            suspect = self._trouble.suspects.get(partition.number)
-            if suspect is not None and (alone := self._record_batches([partition], min(suspect.limit, suspect.left))):
+            limit = self._suspects.limit(partition.number)
+            if limit is not None and (alone := self._record_batches([partition], limit)):
                 return alone
-        busy = [p for p in busy if p.number not in self._trouble.suspects]
+        busy = [p for p in busy if self._suspects.limit(p.number) is None]
         share = max(1, self._limits.batch_records // max(1, len(busy)))
         return self._record_batches(busy, share) + self._deadline_batches(idle)
 
@@ -404,8 +344,7 @@ class Worker:
             for (topic, number), committed in offsets.items():
                 if number == batch.partition.number:
                     batch.partition.offsets[topic] = committed.offset
-            if self._trouble.suspects:
-                self._cleared(batch)
+            self._suspects.went_through(batch)
         self._trouble.backoff_s = BACKOFF_S[0]
         self._observer.stored(self._clock.monotonic() - committed_at)
 
@@ -449,7 +388,3 @@ class Worker:
                 elif not full and topic in partition.paused:
                     self._log.resume([(topic, partition.number)])
                     partition.paused.remove(topic)
-
-
-def _place(record: Record) -> tuple[str, int, int]:
-    return record.topic, record.partition, record.offset

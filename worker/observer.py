@@ -1,140 +1,40 @@
-"""What the loop does, told to logs, metrics and health. The loop itself knows none of the three."""
+"""What the loop tells whoever wants to know what it does."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
-from contracts.topics import TOPICS, Topics
 from worker.batch import Batch
-from worker.errors import KafkaUnreachable, OffsetOutOfRange, RedisUnreachable
-from worker.health import Health
-from worker.logs import Events
-from worker.metrics import PARTITION_STATES, Metrics
-from worker.partition import Partition, Phase
+from worker.errors import OffsetOutOfRange
+from worker.partition import Partition
 
 
-class Reporter:
-    """`worker.loop.Observer` for a worker in production."""
+class Observer(Protocol):
+    """Whoever wants to know what the loop does: logs, metrics, health. None of these may raise."""
 
-    def __init__(
-        self,
-        topics: Topics,
-        metrics: Metrics,
-        health: Health,
-        events: Events,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-    ) -> None:
-        """`now_ms`: the clock that records' timestamps are compared with."""
-        self._roles = {getattr(topics, row.role): row.role for row in TOPICS}
-        self._metrics = metrics
-        self._health = health
-        self._events = events
-        self._now_ms = now_ms
-        self._restores: dict[int, tuple[str, int, float]] = {}
-        self._owned: list[int] | None = None
+    def turned(self, partitions: Sequence[Partition]) -> None: ...
 
-    def turned(self, partitions: Sequence[Partition]) -> None:
-        phases = Counter(p.phase.value for p in partitions)
-        self._health.turned()
-        if len(partitions) == phases[Phase.RUNNING.value] and self._owned == [p.number for p in partitions]:
-            self._health.ready(True, f"{len(partitions)} partitions run")
-        else:
-            detail = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
-            self._health.ready(False, detail or "waiting for the group")
-        for state in PARTITION_STATES:
-            self._metrics.partitions.labels(state).set(phases[state])
-        self._metrics.last_turn_timestamp_seconds.set_to_current_time()
+    def lost(self) -> None: ...
 
-    def lost(self) -> None:
-        if self._owned:
-            self._events.partitions_lost(partitions=self._owned)
-        self._owned = None
+    def taken_over(self, generation: int, partitions: Sequence[Partition]) -> None: ...
 
-    def taken_over(self, generation: int, partitions: Sequence[Partition]) -> None:
-        self._server_back()
-        self._owned = [p.number for p in partitions]
-        self._events.partitions_assigned(partitions=self._owned, generation=generation)
+    def restoring(self, partition: Partition, reason: str | None) -> None: ...
 
-    def restoring(self, partition: Partition, reason: str | None) -> None:
-        """`reason`: why in full; None when only the log's tail is missing."""
-        ends, position = partition.ends, partition.position
-        records = (ends.high_state - position.state) + (ends.high_internal - position.internal)
-        self._restores[partition.number] = ("tail" if reason is None else "full", 0, time.monotonic())
-        if records:
-            self._events.partition_restoring(
-                partition=partition.number, full=reason is not None, reason=reason or "behind the log", records=records
-            )
+    def restored_slice(self, partition: int, records: int) -> None: ...
 
-    def restored_slice(self, partition: int, records: int) -> None:
-        kind, so_far, began = self._restores[partition]
-        self._restores[partition] = (kind, so_far + records, began)
-        self._metrics.restored_records.inc(records)
+    def running(self, partition: Partition) -> None: ...
 
-    def running(self, partition: Partition) -> None:
-        kind, records, began = self._restores.pop(partition.number)
-        self._metrics.restores.labels(kind).inc()
-        seconds = time.monotonic() - began
-        if records or kind == "full":
-            self._events.partition_restored(
-                partition=partition.number, full=kind == "full", records=records, seconds=seconds
-            )
-        self._events.partition_taken_over(partition=partition.number, offsets=partition.offsets)
+    def stopped(self, error: OffsetOutOfRange) -> None: ...
 
-    def stopped(self, error: OffsetOutOfRange) -> None:
-        self._events.partition_stopped(error)
+    def published(self, batches: Sequence[Batch], seconds: float) -> None: ...
 
-    def published(self, batches: Sequence[Batch], seconds: float) -> None:
-        metrics = self._metrics
-        metrics.transactions.labels("committed").inc()
-        metrics.transaction_seconds.observe(seconds)
-        metrics.batch_records.observe(sum(len(batch.taken) for batch in batches))
-        now = self._now_ms()
-        for batch in batches:
-            self._count(batch)
-            if batch.taken:
-                metrics.publication_delay_seconds.observe(max(now - batch.taken[0].timestamp, 0) / 1000)
-            for letter in batch.effects.letters:
-                record = letter.record
-                self._events.dead_letter(
-                    reason=letter.reason, topic=record.topic, partition=record.partition, offset=record.offset
-                )
+    def stored(self, seconds: float) -> None: ...
 
-    def stored(self, seconds: float) -> None:
-        self._metrics.store_seconds.observe(seconds)
+    def failed_transaction(self) -> None: ...
 
-    def _count(self, batch: Batch) -> None:
-        metrics = self._metrics
-        for (topic, outcome), count in batch.outcomes.items():
-            metrics.records.labels(self._roles[topic], outcome).inc(count)
-        for state, count in Counter(c.body["to_state"] or "removed" for c in batch.effects.changes).items():
-            metrics.changes_published.labels(state).inc(count)
-        for reason, count in Counter(letter.reason for letter in batch.effects.letters).items():
-            metrics.dead_letters.labels(reason).inc(count)
-        metrics.documents_published.inc(batch.documents)
-        metrics.expiries.inc(batch.effects.counts["expired"])
+    def recovering(self, error: Exception, delay_s: float) -> None: ...
 
-    def recovering(self, error: Exception, delay_s: float) -> None:
-        self._metrics.recoveries.inc()
-        if isinstance(error, KafkaUnreachable | RedisUnreachable):
-            self._metrics.server_up.labels(error.server.lower()).set(0)
-            self._events.server_unreachable(error.server, address=error.address, error=error)
-        else:
-            self._events.recovering(error, wait_ms=round(delay_s * 1000))
+    def waiting_for_input(self) -> None: ...
 
-    def _server_back(self) -> None:
-        for server in ("Kafka", "Redis"):
-            self._metrics.server_up.labels(server.lower()).set(1)
-            self._events.server_back(server)
-
-    def failed_transaction(self) -> None:
-        self._metrics.transactions.labels("failed").inc()
-
-    def waiting_for_input(self) -> None:
-        self._metrics.merge_waits.inc()
-
-    def waited_in_vain(self, partition: int, topics: Sequence[str], waited_s: float) -> None:
-        self._metrics.merge_wait_overs.inc()
-        for topic in topics:
-            self._events.merge_wait_over(partition=partition, topic=topic, waited_ms=round(waited_s * 1000))
+    def waited_in_vain(self, partition: int, topics: Sequence[str], waited_s: float) -> None: ...

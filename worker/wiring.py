@@ -17,8 +17,8 @@ from worker.kafka import KafkaLog
 from worker.logs import Events
 from worker.loop import Limits, Worker
 from worker.metrics import Metrics
-from worker.observer import Reporter
 from worker.redis import RedisStore, connect
+from worker.reporter import Reporter
 from worker.settings import Settings
 from worker.topics import LETTER_ROOM_BYTES, TopicState, judge_topics, largest_input_bytes, read_topics
 

@@ -446,7 +446,7 @@ def _write(copy: Copy, write: Stored) -> None:
 
 
 class Notes:
-    """`worker.loop.Observer` that writes down what it is told, as tuples that begin with the name of what happened."""
+    """An `Observer` that writes down what it is told, as tuples that begin with the name of what happened."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []

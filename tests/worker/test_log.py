@@ -31,9 +31,9 @@ from worker.kafka import KafkaLog
 from worker.logs import silent_events
 from worker.loop import Worker
 from worker.metrics import Metrics
-from worker.observer import Reporter
 from worker.ports import Committed, Ends, LogSlice, Membership, Output, Position
 from worker.redis import RedisStore, connect
+from worker.reporter import Reporter
 from worker.settings import Settings
 from worker.topics import create_topics
 from worker.wiring import SystemClock

@@ -12,7 +12,7 @@ from worker.health import Health
 from worker.logs import silent_events
 from worker.loop import POLL_TIMEOUT_MS, Worker
 from worker.metrics import Metrics
-from worker.observer import Reporter
+from worker.reporter import Reporter
 
 PUBLISHING_S, STORING_S, WAITED_S = 2.0, 5.0, 30.0
 
