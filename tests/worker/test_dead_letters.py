@@ -179,7 +179,7 @@ def test_an_event_whose_outputs_kafka_does_not_take_is_set_aside_alone(settings:
     with closing(KafkaAdminClient(**settings.kafka.client_options())) as admin:
         limit = {"max.message.bytes": "2500"}
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic_names.decision_state, limit)])
-    large = [snapshot("t-1", f"{chosen.randbytes(60).hex()}", 1, "op-1") for _ in range(10)]
+    large = [snapshot("t-1", f"{chosen.randbytes(60).hex()}", 1, "op-1") for _ in range(9)]
     with sender(settings, PARTITIONS) as send:
         send.steps(
             *(run(f"t-{n}", "rr-1", 1, "completed", "op-1") for n in range(2)),
