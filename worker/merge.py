@@ -46,6 +46,11 @@ class Merge:
         buffer = self._buffers[topic]
         return buffer[0].offset if buffer else None
 
+    def next_timestamp(self) -> int | None:
+        """The timestamp of the record that would be handed out first, in ms."""
+        head = self._earliest()
+        return None if head is None else self._buffers[head][0].timestamp
+
     def take(self, limit: int, ended: Sequence[str] = ()) -> list[Record]:
         """Take up to `limit` records in merged order; stops when an input not in `ended` has run empty.
 

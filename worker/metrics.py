@@ -77,7 +77,8 @@ class Metrics:
             "merge_wait_overs", "Times that it went on without them: order by time was not kept."
         )
         self.stream_time_lag_seconds = self._gauge(
-            "stream_time_lag_seconds", "How far the slowest running partition's stream time is behind the clock."
+            "stream_time_lag_seconds",
+            "How far the slowest running partition is behind the clock; 0 while nothing comes in.",
         )
         self.last_turn_timestamp_seconds = self._gauge(
             "last_turn_timestamp_seconds", "When the loop turned last (Unix time); older than 30 s is stuck."

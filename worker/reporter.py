@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
 from contracts.topics import TOPICS, Topics
 from worker.batch import Batch
@@ -13,25 +14,22 @@ from worker.health import Health
 from worker.logs import Events
 from worker.metrics import PARTITION_STATES, Metrics
 from worker.partition import Partition, Phase
+from worker.ports import Clock
+
+IDLE_AFTER_S: Final = 2.0
+"""A partition that has decided nothing for so long, and holds nothing, has nothing to do: it is not late."""
 
 
 class Reporter:
     """`worker.observer.Observer` for a worker in production."""
 
-    def __init__(
-        self,
-        topics: Topics,
-        metrics: Metrics,
-        health: Health,
-        events: Events,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-    ) -> None:
-        """`now_ms`: the clock that records' timestamps are compared with."""
+    def __init__(self, topics: Topics, metrics: Metrics, health: Health, events: Events, clock: Clock) -> None:
         self._roles = {getattr(topics, row.role): row.role for row in TOPICS}
         self._metrics = metrics
         self._health = health
         self._events = events
-        self._now_ms = now_ms
+        self._clock = clock
+        self._lag = _Lag(clock)
         self._restores: dict[int, tuple[str, int, float]] = {}
         self._owned: list[int] | None = None
 
@@ -45,6 +43,7 @@ class Reporter:
             self._health.ready(False, detail or "waiting for the group")
         for state in PARTITION_STATES:
             self._metrics.partitions.labels(state).set(phases[state])
+        self._metrics.stream_time_lag_seconds.set(self._lag.seconds(partitions))
         self._metrics.last_turn_timestamp_seconds.set_to_current_time()
 
     def lost(self) -> None:
@@ -90,7 +89,7 @@ class Reporter:
         metrics.transactions.labels("committed").inc()
         metrics.transaction_seconds.observe(seconds)
         metrics.batch_records.observe(sum(len(batch.taken) for batch in batches))
-        now = self._now_ms()
+        now = self._clock.now_ms()
         for batch in batches:
             self._count(batch)
             if batch.taken:
@@ -138,3 +137,34 @@ class Reporter:
         self._metrics.merge_wait_overs.inc()
         for topic in topics:
             self._events.merge_wait_over(partition=partition, topic=topic, waited_ms=round(waited_s * 1000))
+
+
+class _Lag:
+    """How far the slowest partition that runs is behind the clock.
+
+    It is at the oldest record that it has left to decide. With none left it is at the last one that it decided, as long
+    as that was a moment ago, for the next may be on their way; later it has nothing to do, and is not behind.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._moved: dict[int, tuple[int, float]] = {}
+        """Of each running partition its stream time, and since when (monotonic s) it has been that."""
+
+    def seconds(self, partitions: Sequence[Partition]) -> float:
+        running = [p for p in partitions if p.phase is Phase.RUNNING]
+        self._moved = {p.number: self._since(p) for p in running}
+        places = [place for p in running if (place := self._place(p)) is not None]
+        now = self._clock.now_ms()
+        return max((now - min(place, now) for place in places), default=0) / 1000
+
+    def _since(self, partition: Partition) -> tuple[int, float]:
+        known = self._moved.get(partition.number, (partition.stream_time, -IDLE_AFTER_S))
+        return known if known[0] == partition.stream_time else (partition.stream_time, self._clock.monotonic())
+
+    def _place(self, partition: Partition) -> int | None:
+        """The time (ms) of what it decides next, or None if that is nothing."""
+        if len(partition.merge):
+            return partition.merge.next_timestamp()
+        _, since = self._moved[partition.number]
+        return partition.stream_time if self._clock.monotonic() - since < IDLE_AFTER_S else None

@@ -20,7 +20,7 @@ from worker.metrics import Metrics
 from worker.redis import RedisStore, connect
 from worker.reporter import Reporter
 from worker.settings import Settings
-from worker.topics import LETTER_ROOM_BYTES, TopicState, judge_topics, largest_input_bytes, read_topics
+from worker.topics import DAY_MS, LETTER_ROOM_BYTES, TopicState, judge_topics, largest_input_bytes, read_topics
 
 Result = TypeVar("Result")
 
@@ -68,8 +68,9 @@ def run_worker(settings: Settings, *, stop: threading.Event, metrics: Metrics, h
         client = connect(settings.redis.url.get_secret_value(), settings.redis.timeout_ms)
         store = RedisStore(client, settings.redis.namespace, settings.redis.address)
         inputs = InputDecoder(topics, partitions, settings.kafka.partitioner, settings.limits.value_bytes)
-        observer = Reporter(topics, metrics, health, events)
-        worker = Worker(log, store, SystemClock(), inputs, topics, observer, _limits(settings))
+        clock = SystemClock()
+        observer = Reporter(topics, metrics, health, events, clock)
+        worker = Worker(log, store, clock, inputs, topics, observer, _limits(settings))
         _calm_garbage_collector()
         while not stop.is_set():
             worker.turn()

@@ -498,7 +498,8 @@ def a_worker(settings: Settings, log: KafkaLog, client: redis.Redis) -> Worker:
     topics, events = settings.topic_names, silent_events()
     store = RedisStore(client, settings.redis.namespace, settings.redis.address)
     inputs = InputDecoder(topics, PARTITIONS, settings.kafka.partitioner)
-    return Worker(log, store, SystemClock(), inputs, topics, Reporter(topics, Metrics(), Health(), events))
+    clock = SystemClock()
+    return Worker(log, store, clock, inputs, topics, Reporter(topics, Metrics(), Health(), events, clock))
 
 
 @contextmanager

@@ -7,26 +7,32 @@ from typing import Any
 import pytest
 
 from tests.worker.fakes import TOPICS, FakeClock
-from tests.worker.site import Site
+from tests.worker.site import Running, Site
 from worker.health import Health
 from worker.logs import silent_events
-from worker.loop import POLL_TIMEOUT_MS, Worker
+from worker.loop import POLL_TIMEOUT_MS, Limits, Worker
 from worker.metrics import Metrics
 from worker.reporter import Reporter
 
 PUBLISHING_S, STORING_S, WAITED_S = 2.0, 5.0, 30.0
 
 
+def observed(site: Site, limits: Limits | None = None) -> tuple[Running, Metrics]:
+    """A worker that has taken its partition over, and its metrics."""
+    metrics, running = Metrics(), site.worker()
+    reporter = Reporter(TOPICS, metrics, Health(), silent_events(), site.clock)
+    running.worker = Worker(running.log, site.store, site.clock, running.worker._inputs, TOPICS, reporter, limits)
+    site.until(lambda: running.runs, running)
+    return running, metrics
+
+
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     """Of a worker that found records half a minute old, and whose servers take their time."""
-    site, metrics = Site(), Metrics()
+    site = Site()
     site.send_restore()
     site.clock.pass_s(WAITED_S)
-    running = site.worker()
-    reporter = Reporter(TOPICS, metrics, Health(), silent_events(), site.clock.now_ms)
-    running.worker = Worker(running.log, site.store, site.clock, running.worker._inputs, TOPICS, reporter)
-    site.until(lambda: running.runs, running)
+    running, metrics = observed(site)
     _slow(monkeypatch, running.log, "publish", site.clock, PUBLISHING_S)
     _slow(monkeypatch, site.store, "apply", site.clock, STORING_S)
     site.settle(running)
@@ -62,12 +68,9 @@ def test_the_delay_of_what_is_published_is_that_of_the_oldest_record_of_a_batch(
 
 
 def test_what_was_committed_is_counted_though_the_store_fails() -> None:
-    site, metrics = Site(), Metrics()
+    site = Site()
     site.send_restore()
-    running = site.worker()
-    reporter = Reporter(TOPICS, metrics, Health(), silent_events(), site.clock.now_ms)
-    running.worker = Worker(running.log, site.store, site.clock, running.worker._inputs, TOPICS, reporter)
-    site.until(lambda: running.runs, running)
+    running, metrics = observed(site)
     site.store.fail("apply", ConnectionError("Redis is gone"))
 
     site.settle(running)
@@ -75,3 +78,64 @@ def test_what_was_committed_is_counted_though_the_store_fails() -> None:
     labels = {"topic_role": "restore_runs", "outcome": "applied"}
     assert metrics.registry.get_sample_value("restore_projector_records_total", labels) == 1
     assert of(metrics, "recoveries_total") == 1
+
+
+def test_a_worker_with_old_records_to_decide_is_as_far_behind_as_the_oldest_of_them() -> None:
+    site = Site()
+    site.send_restore()
+    site.clock.pass_s(WAITED_S)
+    running, metrics = observed(site, Limits(batch_records=1))
+
+    site.until(lambda: running.log.transactions, running)
+
+    assert of(metrics, "stream_time_lag_seconds") == pytest.approx(0.2 + WAITED_S, abs=1), "two of three are left"
+
+
+def test_a_worker_that_has_just_decided_old_records_is_still_behind_as_more_may_come() -> None:
+    site = Site()
+    site.send_restore()
+    site.clock.pass_s(WAITED_S)
+    running, metrics = observed(site)
+
+    site.until(lambda: running.log.transactions, running)
+
+    assert of(metrics, "stream_time_lag_seconds") == pytest.approx(0.1 + WAITED_S, abs=1)
+
+
+def test_a_worker_with_nothing_to_do_is_not_behind_however_long_nothing_came() -> None:
+    site = Site()
+    site.send_restore()
+    running, metrics = observed(site)
+    site.settle(running)
+
+    site.clock.pass_s(3600)
+    running.turn(2)
+
+    assert of(metrics, "stream_time_lag_seconds") == 0
+
+
+def test_a_record_that_is_the_first_for_an_hour_does_not_make_a_worker_an_hour_late() -> None:
+    site = Site()
+    site.send_restore()
+    running, metrics = observed(site)
+    site.settle(running)
+    site.clock.pass_s(3600)
+    running.turn(2)
+
+    site.send("restore_run", 2)
+    running.turn()
+
+    assert of(metrics, "stream_time_lag_seconds") == pytest.approx(0, abs=1)
+
+
+def test_a_worker_that_runs_nothing_is_not_behind() -> None:
+    site = Site()
+    site.send_restore()
+    site.clock.pass_s(WAITED_S)
+    running, metrics = observed(site, Limits(batch_records=1))
+    site.until(lambda: running.log.transactions, running)
+    running.log.fail("poll", ConnectionError("Kafka is gone"))
+
+    running.turn()
+
+    assert of(metrics, "stream_time_lag_seconds") == 0
