@@ -139,3 +139,10 @@ def test_a_worker_that_runs_nothing_is_not_behind() -> None:
     running.turn()
 
     assert of(metrics, "stream_time_lag_seconds") == 0
+
+
+def test_no_distribution_is_exported_and_never_fed(metrics: Metrics) -> None:
+    histograms = [family for family in metrics.registry.collect() if family.type == "histogram"]
+
+    assert histograms
+    assert [family.name for family in histograms if not metrics.registry.get_sample_value(f"{family.name}_count")] == []
