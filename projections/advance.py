@@ -25,7 +25,6 @@ from contracts.letters import Reason
 from projections.evidence import is_current
 from projections.output import state_change, state_document
 from projections.record import (
-    DELETION_MEMORY_MS,
     MAX_LINKS,
     MAX_SNAPSHOTS,
     DeletedRun,
@@ -352,7 +351,7 @@ def _put_operation(workspace: Workspace, tenant: str, id: str, record: Operation
     if not deleted or record.runs or record.unreadable:
         record.due = None
     elif record.due is None:
-        record.due = workspace.stream_time + DELETION_MEMORY_MS
+        record.due = workspace.stream_time + workspace.deletion_memory_ms
     workspace.put(Key("operation", tenant, id), None if record.is_empty else record)
 
 
@@ -401,7 +400,7 @@ def _delete_snapshot(workspace: Workspace, effects: Effects, event: Deleted, cau
         None if before is None else before.operation_run_id,
         kept=False,
         deleted=True,
-        due=workspace.stream_time + DELETION_MEMORY_MS,
+        due=workspace.stream_time + workspace.deletion_memory_ms,
     )
     workspace.put(Key("snapshot", event.tenant_id, event.id), record)
     _decide_all_again(workspace, effects, event.tenant_id, touched, cause)
@@ -439,7 +438,7 @@ def _remember_fallen(
 ) -> None:
     """What fell out is remembered like a deletion; with a mark, until a readable event takes the mark away."""
     marked = f"evidence_snapshot/{fallen.id}" in operation.unreadable
-    due = None if marked else workspace.stream_time + DELETION_MEMORY_MS
+    due = None if marked else workspace.stream_time + workspace.deletion_memory_ms
     record = SnapshotRecord(_known(fallen.sequence), operation_id, kept=False, due=due)
     workspace.put(Key("snapshot", fallen.tenant_id, fallen.id), record)
 

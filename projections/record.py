@@ -42,7 +42,7 @@ MAX_LINKS: Final = 1000
 MAX_SNAPSHOTS: Final = 20
 """Snapshots that an operation keeps (interfaces, section 4)."""
 DELETION_MEMORY_MS: Final = 30 * 24 * 3600 * 1000
-"""How long a deletion is remembered in stream time (interfaces, section 4): longer than a source's redelivery."""
+"""How long a deletion is remembered in stream time by default (interfaces, section 4): longer than a redelivery."""
 
 
 class Key(NamedTuple):

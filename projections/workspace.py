@@ -10,14 +10,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 
-from projections.record import DeletedRun, Key, OperationRecord, Record, RunRecord, SnapshotRecord
+from projections.record import DELETION_MEMORY_MS, DeletedRun, Key, OperationRecord, Record, RunRecord, SnapshotRecord
 
 
 class Workspace:
-    """Records by key, the deadlines among them, and stream time in ms."""
+    """Records by key, the deadlines among them, stream time in ms, and how long deletions are remembered in it."""
 
-    def __init__(self, stream_time: int = 0, *, complete: bool = False) -> None:
+    def __init__(self, stream_time: int = 0, *, complete: bool = False, deletion_memory_ms: int | None = None) -> None:
         self.stream_time = stream_time
+        self.deletion_memory_ms = DELETION_MEMORY_MS if deletion_memory_ms is None else deletion_memory_ms
         self._complete = complete
         self._records: dict[Key, Record | None] = {}
         self._absent: set[Key] = set()

@@ -83,10 +83,17 @@ class Batch:
 class Batcher:
     """Makes batches. `to_input`: what a record of any input topic says; `topics`: where outputs go."""
 
-    def __init__(self, store: Store, to_input: Callable[[Record], Input], topics: Topics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        to_input: Callable[[Record], Input],
+        topics: Topics,
+        deletion_memory_ms: int | None = None,
+    ) -> None:
         self._store = store
         self._to_input = to_input
         self._topics = topics
+        self._deletion_memory_ms = deletion_memory_ms
 
     def prepare(self, partition: Partition, records: Sequence[Record], present: int, until: int | None = None) -> Batch:
         """Apply records in the order given, and with `until` deadlines up to that time after them.
@@ -117,7 +124,7 @@ class Batcher:
         """A workspace with all that the inputs may touch, and as many inputs and deadlines as it can be had for."""
         most_due = MAX_DUE
         while True:
-            workspace = Workspace(partition.stream_time)
+            workspace = Workspace(partition.stream_time, deletion_memory_ms=self._deletion_memory_ms)
             horizon = max(partition.stream_time, until or 0, *(min(i.at, present) for i in inputs))
             due = self._due(partition, horizon, most_due)
             if len(due) == most_due:

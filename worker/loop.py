@@ -56,11 +56,15 @@ NOWHERE: Final = Position("", 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one turn. `batch_records`: of all partitions together."""
+    """Bounds of one turn, and of memory.
+
+    `batch_records`: of all partitions together. `deletion_memory_ms`: in stream time; None: the default.
+    """
 
     batch_records: int = 5_000
     merge_wait_s: float = 30.0
     unstable_exit_s: float = 90.0
+    deletion_memory_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +96,7 @@ class Worker:
         self._topics = topics
         self._observer = observer
         self._limits = limits or Limits()
-        self._batcher = Batcher(store, self._to_input, topics)
+        self._batcher = Batcher(store, self._to_input, topics, self._limits.deletion_memory_ms)
         self._membership: Membership | None = None
         self._partitions: dict[int, Partition] = {}
         self._unstable_since: float | None = None

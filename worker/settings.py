@@ -251,6 +251,13 @@ class LimitsSettings(_Group):
         le=600_000,
         description="How long the merge waits for an input that has committed records which do not arrive.",
     )
+    deletion_memory_days: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        description="How long deletions of snapshots, and of operations that no run names, are remembered, in stream"
+        " time: longer than a source may redeliver. Deletions of runs are remembered for ever.",
+    )
     unstable_exit_ms: int = Field(
         90_000,
         ge=10_000,

@@ -105,7 +105,12 @@ def _check(settings: Settings, events: Events) -> Mapping[str, TopicState]:
 
 def _limits(settings: Settings) -> Limits:
     limits = settings.limits
-    return Limits(limits.batch_records, limits.merge_wait_ms / 1000, limits.unstable_exit_ms / 1000)
+    return Limits(
+        limits.batch_records,
+        limits.merge_wait_ms / 1000,
+        limits.unstable_exit_ms / 1000,
+        limits.deletion_memory_days * DAY_MS,
+    )
 
 
 def _patiently(attempt: Callable[[], Result], stop: threading.Event, events: Events, health: Health) -> Result | None:

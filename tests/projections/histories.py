@@ -40,7 +40,7 @@ def small_limits() -> Iterator[Limits]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("projections.advance.MAX_LINKS", SMALL.links)
         patch.setattr("projections.advance.MAX_SNAPSHOTS", SMALL.snapshots)
-        patch.setattr("projections.advance.DELETION_MEMORY_MS", SMALL.memory)
+        patch.setattr("projections.workspace.DELETION_MEMORY_MS", SMALL.memory)
         yield SMALL
 
 

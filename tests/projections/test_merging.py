@@ -153,7 +153,7 @@ def test_events_that_come_again_change_nothing(history: History, data: st.DataOb
     """At any later time within the memory of deletions, in any order, as often as you like."""
     events = [event for event in history if _is_entity_event(event)]
     with small_limits(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("projections.advance.DELETION_MEMORY_MS", 10**9)
+        patch.setattr("projections.workspace.DELETION_MEMORY_MS", 10**9)
         patch.setattr("projections.advance.MAX_LINKS", 100)
         fold = folded(history)
         before = fold.stored()
