@@ -58,7 +58,11 @@ def _is_time(text: str) -> str:
     return text
 
 
-Id: TypeAlias = Annotated[str, Field(pattern=f"^{ID_PATTERN}$"), AfterValidator(_is_identifier)]
+Id: TypeAlias = Annotated[
+    str,
+    Field(pattern=f"^{ID_PATTERN}$", json_schema_extra={"not": {"enum": [".", ".."]}}),
+    AfterValidator(_is_identifier),
+]
 Time: TypeAlias = Annotated[
     str,
     Field(
