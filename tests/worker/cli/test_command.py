@@ -16,7 +16,7 @@ from tests.worker.cli.conftest import Command
 
 COMMANDS: Final = (
     ("run",), ("topics", "create"), ("topics", "check"), ("decide",), ("explain",), ("watch",), ("simulate",),
-    ("demo",), ("config",),
+    ("demo",), ("contracts", "export"), ("config",),
 )  # fmt: skip
 
 
