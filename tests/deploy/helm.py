@@ -23,7 +23,7 @@ WARNING = 2
 """Helm's number for it in what `lint` finds; below are hints, such as that an icon is recommended."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rendered:
     """What comes of the chart with some values; `refused`: why Helm takes them not, else None."""
 

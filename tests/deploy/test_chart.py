@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import urllib.error
@@ -127,7 +128,9 @@ def rendered() -> dict[str, Rendered]:
     return render(CHART, CASES | REFUSED)
 
 
+@functools.cache
 def documents(rendered: Rendered) -> list[dict[str, Any]]:
+    """Not to be changed: all tests share them."""
     texts = [text for name, text in rendered.manifests.items() if name.endswith(".yaml")]
     return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
