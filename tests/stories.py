@@ -42,8 +42,6 @@ STEPS: Final = (12, 30)
 """Fewest and most steps of a story."""
 EXPIRY_MS: Final = (300, 2_000)
 """How soon evidence expires, where it does: while the traffic goes on."""
-
-
 TRAFFIC_END_S: Final = 60.0
 """Kafka may be down meanwhile."""
 
@@ -176,7 +174,6 @@ class _Telling:
 
     def _something_unreadable(self, topics: Topics) -> list[Message]:
         """About an entity whose id can be read: it will be marked."""
-        (readable,) = self._choose.choice((self._a_run, self._an_operation, self._a_snapshot))(topics)
         event = self._choose.choice(
             (
                 run(self._tenant, self._choose.choice(self._runs), self._next(), "vanished"),
@@ -184,7 +181,7 @@ class _Telling:
                 snapshot(self._tenant, self._choose.choice(self._snapshots), self._next(), None, "vanished"),
             )
         )
-        return [self._form(event, topics)] if self._choose.random() < 0.7 else [readable]
+        return [self._form(event, topics)]
 
     def _garbage(self, topics: Topics) -> list[Message]:
         good = self._form(self._run_event(), topics)

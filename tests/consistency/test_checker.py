@@ -18,6 +18,7 @@ from projections.advance import Outcome
 from tests.consistency import Inconsistent, Observation, Summary, check, judge, kcat_unavailable, observe, wait_for_rest
 from tests.consistency.observation import Log
 from tests.installation import Live, a_live_installation
+from tests.servers.plugin import _go_without
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.traffic import message, operation, run, snapshot
 from worker.settings import Settings
@@ -70,7 +71,7 @@ def test_outputs_are_read_by_two_clients() -> None:
     """Where there is no kcat, the checker makes do with one; where everything must run, that is not enough."""
     why_not = kcat_unavailable()
     if why_not:
-        pytest.skip(why_not)
+        _go_without(why_not)
 
 
 # Damages: what is broken in a log, and what must be said
