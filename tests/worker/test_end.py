@@ -57,6 +57,7 @@ def test_under_load_it_ends_and_leaves_nothing_half_done(settings: Settings, sta
         check(settings)
 
 
+@pytest.mark.usefixtures("real_kafka")  # else there is none of its kind
 def test_it_ends_while_kafka_hangs(
     private_kafka: MakesKafka, redis_server: RedisServer, space: Space, start: Starts
 ) -> None:

@@ -189,6 +189,7 @@ def test_redis_gone_back_in_time_is_caught_up(
     on.end(seen_by_readers=False)
 
 
+@pytest.mark.usefixtures("real_kafka")  # else there is none of its kind
 def test_kafka_killed_and_restarted_loses_and_doubles_nothing(
     stage: SetsStage, private_kafka: MakesKafka, redis_server: RedisServer
 ) -> None:

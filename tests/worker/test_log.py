@@ -444,6 +444,7 @@ def test_a_transaction_that_the_broker_ended_is_no_commit(
     assert log.committed([0])[topics.ops, 0] == Committed(0, 0)
 
 
+@pytest.mark.usefixtures("real_kafka")  # else there is none of its kind
 @pytest.mark.slow
 def test_a_call_that_kafka_python_lost_ends(
     private_kafka: MakesKafka, redis_server: RedisServer, space: Space, monkeypatch: pytest.MonkeyPatch
