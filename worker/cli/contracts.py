@@ -26,7 +26,7 @@ def contracts() -> None:
 
 @group.command(epilog="Example: restore-projector contracts export ./schemas")
 def export(
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Made if it is not there.")] = DIRECTORY,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Made if it is not there.")] = DIRECTORY,
     *,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file differs.")] = False,
     json: Json = False,
