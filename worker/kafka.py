@@ -8,7 +8,8 @@ Four bugs of kafka-python 3.0.12 are worked around here, each in one place:
     commit without flush  `KafkaLog.publish`: flush, then every future, then offsets, then commit
 
 A batch larger than its topic takes is split, and flushing then raises although all may be well: `_write` goes by the
-futures alone. It also refuses to send some records that Kafka takes and that come in: see `BoundedProducer.send_any`.
+futures alone. It also refuses to send some records that Kafka takes and that come in (`BoundedProducer.send_any`), and
+to read those with a header name that is not UTF-8 (`worker.header_names`).
 
 Offsets are committed with stream time as their metadata, so that time is as exactly-once as everything else.
 """
@@ -40,6 +41,7 @@ from contracts.events import Record
 from contracts.topics import Topics
 from worker import ports
 from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
+from worker.header_names import accept_any_header_name
 from worker.ports import Committed, Ends, LogSlice, Membership, Output
 from worker.settings import KafkaSettings
 
@@ -150,6 +152,7 @@ class KafkaLog:
     ) -> None:
         self._settings = settings
         self._topics = topics
+        accept_any_header_name()
         self._transactional_id = transactional_id
         self._max_request_bytes = max(MAX_REQUEST_BYTES, letter_bytes)
         self._producer: BoundedProducer | None = None

@@ -21,6 +21,7 @@ from tests.consistency import check
 from tests.installation import PARTITIONS, SEEN_WITHIN_S, Live, live_worker
 from tests.servers.waiting import wait_until
 from tests.traffic import Message, Place, change_event, encode, message, operation, run, sender, snapshot
+from worker.header_names import RawName
 from worker.settings import Settings
 
 Spoil: TypeAlias = Callable[[Message, Topics], Message]
@@ -115,6 +116,16 @@ def test_a_header_may_have_no_value(shared: Live, tenant: str) -> None:
     _, bad_source = shared.send.raw([replace(good, headers=headers), replace(good, value=b"not JSON", headers=headers)])
     letter = _letter(shared, bad_source)
     assert list(letter.headers[: len(headers)]) == headers
+    assert shared.wait_for_state(tenant, "rr-1", "completed_proof_incomplete")
+
+
+def test_a_header_may_be_named_by_any_bytes(shared: Live, tenant: str) -> None:
+    """No broker looks, and a client that sends such a record must not stop the work."""
+    good = message(run(tenant, "rr-1", 1), shared.send.topics)
+    headers = [*good.headers, (RawName(b"caf\xe9"), b"any")]
+    _, bad_source = shared.send.raw([replace(good, headers=headers), replace(good, value=b"not JSON", headers=headers)])
+    letter = _letter(shared, bad_source)
+    assert [name.encode() for name, _ in letter.headers[: len(headers)]] == [name.encode() for name, _ in headers]
     assert shared.wait_for_state(tenant, "rr-1", "completed_proof_incomplete")
 
 
