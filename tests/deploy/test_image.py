@@ -63,7 +63,7 @@ def _copy(rest: str, context: Path, source: Path) -> None:
 
 
 def test_the_context_holds_what_is_built_from_and_nothing_else(context: Path) -> None:
-    assert {path.name for path in context.iterdir()} == {"pyproject.toml", "requirements", *PACKAGES}
+    assert {path.name for path in context.iterdir()} == {"README.md", "pyproject.toml", "requirements", *PACKAGES}
     assert {path.name for path in (context / "requirements").iterdir()} == {"run.txt", "build.txt"}
     assert not list(context.rglob("__pycache__"))
 
