@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ START_TIMEOUT_S = 20.0
 """Both servers are up within 0.2 s; this is for a machine that is very busy."""
 STOP_TIMEOUT_S = 5.0
 """How long a server may take to end by itself before it is killed; neither has anything to save."""
+_STANDARD_ERROR = 2
 _PORTS = range(15_000, 30_000)
 """Below the ephemeral ports of common systems: a server that restarts finds its port free, and a client that calls a
 server which is down cannot be given the same port as its own and so reach itself."""
@@ -61,15 +62,25 @@ os.execvp(sys.argv[2], sys.argv[2:])
 class ChildProcess:
     """A server process that ends when told to, when killed, or with us; its output goes to a file.
 
+    Without a file it goes to our standard error. `environment`: all of its variables; None: ours.
+
     A file, because a pipe that nobody reads stops a server that logs. A process group of its own, because Ctrl-C is for
     us, and the server is needed until we have finished. On Linux the server also ends with the *thread* that
     started it: start it from one that stays.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, *, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path | None,
+        *,
+        directory: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.log = log
         self._command = list(command)
         self._directory = directory
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,19 +92,25 @@ class ChildProcess:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; the number of the signal that killed it, negative."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Run the command; its output is appended to the log."""
         assert not self.alive, "already running"
         command = self._command
         if sys.platform == "linux":
             command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
-        with self.log.open("ab") as log:
+        with open(_STANDARD_ERROR, "wb", closefd=False) if self.log is None else self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603  the commands are ours
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self._directory,
+                env=self._environment,
                 process_group=0,
             )
 
@@ -120,7 +137,7 @@ class ChildProcess:
 
     def last_words(self, lines: int = 10) -> str:
         """The end of its log, for an error message."""
-        if not self.log.exists():
+        if self.log is None or not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from worker.errors import ConfigurationError, ProjectorError
+from worker.errors import ProjectorError
 
 if TYPE_CHECKING:
     from contracts.topics import Topics
@@ -33,10 +33,6 @@ STEP_S: Final = 0.14
 """From one record to the next: slow enough for the eye, and for the order across topics (100 ms)."""
 PATIENCE_S: Final = 20.0
 """For a single step of the worker; it takes some milliseconds, joining its group some seconds."""
-SESSION_TIMEOUT_MS: Final = 6_000
-"""The embedded broker holds a first join for half of this."""
-FETCH_WAIT_MS: Final = 100
-"""What the embedded broker needs between fetches."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,37 +47,18 @@ def demo() -> None:
     Exit 1 if anything is not as the story must give it.
     """
     from worker.cli.screen import Screen
-    from worker.embedded import EmbeddedServerError, EmbeddedServerMissing, embedded_kafka, embedded_redis
+    from worker.local import embedded_servers
 
     screen = Screen()
     began = time.monotonic()
-    try:
-        with embedded_kafka() as bootstrap_servers, embedded_redis() as redis_url:
-            differences = _play(_settings(bootstrap_servers, redis_url), screen)
-    except EmbeddedServerMissing as error:
-        raise ConfigurationError(str(error)) from error
-    except EmbeddedServerError as error:
-        raise DemoFailed(str(error)) from error
+    with embedded_servers() as settings:
+        differences = _play(settings, screen)
     screen.end(differences, time.monotonic() - began)
     raise typer.Exit(1 if differences else 0)
 
 
 class DemoFailed(ProjectorError):
     """The story could not be played to its end."""
-
-
-def _settings(bootstrap_servers: str, redis_url: str) -> Settings:
-    """Only these: what the environment says is about other servers."""
-    from pydantic import SecretStr
-
-    from worker.settings import KafkaSettings, RedisSettings, Settings
-
-    kafka = KafkaSettings(
-        bootstrap_servers=bootstrap_servers,
-        session_timeout_ms=SESSION_TIMEOUT_MS,
-        fetch_max_wait_ms=FETCH_WAIT_MS,
-    )
-    return Settings.model_construct(kafka=kafka, redis=RedisSettings(url=SecretStr(redis_url)))
 
 
 def _play(settings: Settings, screen: Screen) -> list[str]:
@@ -182,6 +159,8 @@ class Outputs:
 
     def __init__(self, settings: Settings) -> None:
         from kafka import KafkaConsumer, TopicPartition
+
+        from worker.local import FETCH_WAIT_MS
 
         topics = settings.topic_names
         self._topics: Topics = topics
