@@ -7,13 +7,16 @@ READY  := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-debezium check bench lock
+.PHONY: help demo dev test test-debezium check bench lock
 
 help:   ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1 \t\2/p' Makefile
 
 demo: $(READY)   ## a recorded story on embedded servers; ends by itself
 	$(BIN)/restore-projector demo
+
+dev: $(READY)   ## everything on this machine until Ctrl-C; ARGS="--traffic 20 --watch" goes to the command
+	$(BIN)/restore-projector dev $(ARGS)
 
 test: $(READY)   ## all tests; ARGS="--backend embedded -k NAME" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)

@@ -16,7 +16,7 @@ from tests.worker.cli.conftest import Command
 
 COMMANDS: Final = (
     ("run",), ("topics", "create"), ("topics", "check"), ("decide",), ("explain",), ("watch",), ("simulate",),
-    ("demo",), ("contracts", "export"), ("config",),
+    ("demo",), ("dev",), ("contracts", "export"), ("config",),
 )  # fmt: skip
 
 
