@@ -11,6 +11,7 @@ Each turn of the loop calls `turned`; nothing in here ever makes it wait.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -76,12 +77,11 @@ class HealthServer:
     def __init__(self, host: str, port: int, health: Health, metrics: Metrics) -> None:
         """Listens at once. Raises ConfigurationError when the address can't be had."""
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(health, metrics))
+            self._server = _Server((host, port), _handler(health, metrics))
         except OSError as error:
             raise ConfigurationError(
                 f"RESTORE_PROJECTOR_HTTP__HOST and __PORT are {host!r} and {port}: cannot listen there: {error}"
             ) from error
-        self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
 
@@ -95,6 +95,15 @@ class HealthServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that hangs up, as balancers do, is not worth a traceback on standard error; our own bugs are."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers.waiting import wait_until
 from worker.errors import ConfigurationError
 from worker.health import STUCK_AFTER_S, Health, HealthServer
 from worker.metrics import Metrics
@@ -106,3 +109,20 @@ def test_a_caller_that_says_nothing_keeps_nobody_waiting(server: HealthServer) -
 def test_an_address_that_is_taken_is_a_wrong_setting(server: HealthServer, health: Health) -> None:
     with pytest.raises(ConfigurationError, match=rf"RESTORE_PROJECTOR_HTTP__HOST and __PORT .* {server.port}: cannot"):
         HealthServer("127.0.0.1", server.port, health, Metrics())
+
+
+def test_a_caller_that_hangs_up_at_once_leaves_nothing_in_the_log(
+    health: Health, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As balancers do: they connect, or ask, and reset the connection without reading."""
+    with HealthServer("127.0.0.1", 0, health, Metrics()) as server:
+        for said in (b"", b"GET /livez HTTP/1.1\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as caller:
+                caller.sendall(said)
+                if said:
+                    assert caller.recv(1) == b"H"
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert get(server, "/livez")[0] == HTTPStatus.OK
+        wait_until(lambda: not any("process_request" in t.name for t in threading.enumerate()), 10, "all are served")
+
+    assert capfd.readouterr().err == ""
