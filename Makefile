@@ -31,6 +31,7 @@ check: $(READY)   ## lint, format, types, layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m projections.book --check
+	$(BIN)/python -m worker.book --check
 	$(BIN)/restore-projector contracts export --check
 
 bench: $(READY)   ## throughput and latency on this machine
