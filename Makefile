@@ -7,7 +7,7 @@ READY  := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-debezium check bench lock
+.PHONY: help demo dev test test-outages test-debezium check bench lock
 
 help:   ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1 \t\2/p' Makefile
@@ -20,6 +20,9 @@ dev: $(READY)   ## everything on this machine until Ctrl-C; ARGS="--traffic 20 -
 
 test: $(READY)   ## all tests; ARGS="--backend embedded -k NAME" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+test-outages: $(READY)   ## readers whose Kafka is killed and hangs
+	$(BIN)/python -m pytest -m outage $(ARGS)
 
 test-debezium: $(READY)   ## from PostgreSQL by a real Debezium to Redis; needs PostgreSQL, Java, Maven
 	./tests/debezium/install-postgresql.sh

@@ -229,7 +229,7 @@ def test_what_was_deleted_before_it_was_read_is_said(settings: Settings, changes
     assert gaps == [Gap(topic, 0, second, third)]
 
 
-@pytest.mark.slow
+@pytest.mark.outage
 def test_kafka_may_be_killed_hang_and_come_back(
     private_kafka: MakesKafka, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

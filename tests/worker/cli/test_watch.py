@@ -196,7 +196,7 @@ def test_it_goes_on_until_ctrl_c_which_is_exit_code_0(settings: Settings, story:
         assert watch.messages() == ""
 
 
-@pytest.mark.slow
+@pytest.mark.outage
 def test_nothing_is_missed_and_nothing_shown_twice_while_kafka_is_killed(
     private_kafka: MakesKafka, redis_server: RedisServer, tmp_path: Path
 ) -> None:
