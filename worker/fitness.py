@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from worker.errors import RedisUnreachable
+from worker.redis import connect as client_for
 from worker.settings import RedisSettings
 
 Severity = Literal["error", "warning"]
@@ -56,13 +55,7 @@ def check_redis(settings: RedisSettings) -> list[Finding]:
 
 def connect(settings: RedisSettings) -> redis.Redis:
     """A client for a command's few questions: no retries, so that a person need not wait."""
-    timeout_s = settings.timeout_ms / 1000
-    return redis.Redis.from_url(
-        settings.url.get_secret_value(),
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return client_for(settings.url.get_secret_value(), settings.timeout_ms)
 
 
 def judge_redis(info: Mapping[str, Any]) -> Iterator[Finding]:
