@@ -66,7 +66,8 @@ worse. [More below.](#attention)
 ORDER: Final = """\
 ## The rules
 
-They are read from the top. The first rule that holds decides, and no later one is looked at.
+They are read from the top. The first rule that holds decides, and no later one is looked at. Below each rule stands
+what is still awaited from the sources then; where nothing is, the restore may stay so for good.
 """
 
 SUMMARY: Final = """\
@@ -196,6 +197,7 @@ def _rule(number: int, rule: Rule) -> Iterator[str]:
         yield f"> {passage.words}\n>\n> — state contract, state {passage.state}\n"
     if rule.deviation:
         yield f"**Deliberate deviation.** {rule.deviation}\n"
+    yield f"**Still awaited.** {rule.awaits or 'Nothing.'}\n"
 
 
 def _state(number: int, state: State, words: Words) -> Iterator[str]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from contracts.decision import State
+from contracts.decision import STATES, State
 from contracts.facts import Facts
 from projections import because
 from projections.attention import attention
@@ -48,6 +48,8 @@ class Rule:
     deviation: str | None = None
     claims_allowed: bool = True
     """False where not even the state's own claims may be made."""
+    awaits: str | None = None
+    """What is still awaited from the sources; None where nothing is, and the restore may stay so for good."""
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -107,6 +109,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ),
         contract=(Passage(2, "linked operation_runs.status in { queued, running }"),),
         because=("operation status",),
+        awaits="The end of the operation.",
     ),
     Rule(
         name="run_cancelled",
@@ -151,6 +154,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ),
         contract=(Passage(2, "restore_runs.status in { queued, running }"),),
         because=("status",),
+        awaits="The end of the run.",
     ),
     Rule(
         name="run_behind_operation",
@@ -164,6 +168,7 @@ RULES: Final[tuple[Rule, ...]] = (
         contract=(Passage(1, "restore_runs.status in { draft, scoped, checked, previewed } (pre-execution)"),),
         because=("status", "operation status"),
         deviation="The contract leaves this case open; by its letter the run would be 'Not executed', which is untrue.",
+        awaits="The run's own record, which has to follow the operation.",
     ),
     Rule(
         name="pre_execution",
@@ -173,6 +178,7 @@ RULES: Final[tuple[Rule, ...]] = (
         why="The run is being prepared and no operation is known to have done anything for it.",
         contract=(Passage(1, "restore_runs.status in { draft, scoped, checked, previewed } (pre-execution)"),),
         because=("status",),
+        awaits="The execution, or that the run is called off.",
     ),
     Rule(
         name="needs_review",
@@ -217,6 +223,7 @@ RULES: Final[tuple[Rule, ...]] = (
         because=("status", "unreadable"),
         deviation="The contract does not know events that cannot be read. No claim is allowed.",
         claims_allowed=False,
+        awaits="An event of the same entity that can be read.",
     ),
     Rule(
         name="evidence_current",
@@ -252,6 +259,7 @@ RULES: Final[tuple[Rule, ...]] = (
             Passage(3, "post-run evidence snapshot not present or not current for the operation run"),
         ),
         because=("status", *because.LINK, *because.NO_CURRENT_EVIDENCE),
+        awaits="Current evidence of the operation.",
     ),
     Rule(
         name="operation_unlinked",
@@ -269,10 +277,17 @@ RULES: Final[tuple[Rule, ...]] = (
             "the operation proof is unavailable and no claim is allowed."
         ),
         claims_allowed=False,
+        awaits="An operation that stands behind the run.",
     ),
 )
 
 _TABLE: Final = tuple((rule.holds, rule) for rule in RULES)
+
+UNFINISHED: Final[tuple[State, ...]] = tuple(
+    state for state in STATES if any(rule.state == state and rule.awaits is not None for rule in RULES)
+)
+"""States in which something may still be awaited; whether it is, the rule says."""
+_FINISHED: Final = frozenset(rule.name for rule in RULES if rule.awaits is None)
 
 
 def decide(facts: Facts) -> Rule:
@@ -282,3 +297,11 @@ def decide(facts: Facts) -> Rule:
         if holds(situation):
             return rule
     raise AssertionError("the last rule always holds")
+
+
+def is_unfinished(document: dict[str, Any]) -> bool:
+    """Whether something is still awaited of the restore that a state document is of.
+
+    Of a rule that is not known, as it is another policy's, the state alone says it.
+    """
+    return document["state"] in UNFINISHED and document["diagnostics"]["rule"] not in _FINISHED

@@ -8,7 +8,7 @@ import pytest
 
 from contracts.facts import Counts, Facts
 from projections.document import describe
-from projections.rules import RULES, decide
+from projections.rules import RULES, UNFINISHED, Rule, decide, is_unfinished
 from tests.projections.given import DELETED, PROVEN, a_run, a_snapshot, an_operation, facts
 
 
@@ -29,6 +29,30 @@ def test_the_rows_stand_in_the_order_of_the_interfaces() -> None:
         ("evidence_missing", "completed_proof_incomplete"),
         ("operation_unlinked", "completed_proof_incomplete"),
     ]
+
+
+def test_something_is_awaited_where_a_restore_is_not_at_its_end() -> None:
+    """A dry run is at its end, though it is shown in the state of one that is still being prepared."""
+    assert {rule.name for rule in RULES if rule.awaits} == {
+        "operation_active",
+        "run_active",
+        "run_behind_operation",
+        "pre_execution",
+        "input_unreadable",
+        "evidence_missing",
+        "operation_unlinked",
+    }
+    assert UNFINISHED == ("not_executed", "in_progress", "completed_proof_incomplete")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_document_alone_says_whether_something_is_awaited(rule: Rule) -> None:
+    assert is_unfinished({"state": rule.state, "diagnostics": {"rule": rule.name}}) == (rule.awaits is not None)
+
+
+@pytest.mark.parametrize(("state", "unfinished"), [("in_progress", True), ("failed", False)])
+def test_of_another_policys_rule_the_state_says_whether_something_is_awaited(state: str, unfinished: bool) -> None:
+    assert is_unfinished({"state": state, "diagnostics": {"rule": "a_rule_of_later"}}) == unfinished
 
 
 NO_OPERATION = {"operation_run_id": None}
