@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from contracts.events import Record
 from projections.record import Key
+
+LAYOUT: Final = 1
+"""Of what a partition's store holds beside the records, and under which names. Raised by hand when that changes, also
+when other rules await something (`projections.rules.is_unfinished`): a store of another layout is restored in full."""
 
 TopicPartition = tuple[str, int]
 """A topic's name and a partition number."""
@@ -57,6 +61,8 @@ class StoreStatus:
     """A partition's position record as it is stored, with what is needed to judge whether it can be followed from.
 
     `wiped`: what was there before this generation has been removed. `applied_at`: wall time in ms of the last write.
+    `layout`: None where it names none. Beside these it keeps, for people, since when it is restoring or ready
+    (`status_since`, wall time in ms).
     """
 
     position: Position
@@ -65,6 +71,7 @@ class StoreStatus:
     log_id: str
     applied_at: int
     policy: int
+    layout: int | None = LAYOUT
 
 
 @dataclass(frozen=True, slots=True)

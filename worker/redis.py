@@ -26,7 +26,7 @@ from contracts.ids import split_internal_key
 from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import POLICY
 from worker.errors import PositionMoved, RedisUnreachable
-from worker.ports import Position, Stored, StoredRun, StoreStatus
+from worker.ports import LAYOUT, Position, Stored, StoredRun, StoreStatus
 
 STATE_INDEX: Final[dict[str, int]] = {state: at for at, state in enumerate(STATES, 1)}
 READ_CHUNK: Final = 2_000
@@ -87,6 +87,7 @@ class RedisStore:
                 log_id=fields["log_id"],
                 applied_at=int(fields["applied_at"]),
                 policy=int(fields["policy"]),
+                layout=int(fields["layout"]) if "layout" in fields else None,
             )
         except (KeyError, ValueError):
             return None
@@ -137,7 +138,7 @@ class RedisStore:
             # What is there cannot be read as a position: it is nobody's, and goes.
             with _translated(self._address):
                 self._client.delete(position)
-        args = (expected, start.generation, start.state, start.internal, log_id, applied_at, POLICY)
+        args = (expected, start.generation, start.state, start.internal, log_id, applied_at, POLICY, LAYOUT)
         self._refuse_moved(partition, start, self._call(self._wipe_script, [position], args))
         doomed: list[str] = []
         for name in self._names(partition):

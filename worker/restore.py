@@ -22,7 +22,19 @@ from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import POLICY
 from worker.errors import Unfit
 from worker.partition import Partition
-from worker.ports import Clock, Ends, Log, LogSlice, Position, Store, Stored, StoredInternal, StoredRun, StoreStatus
+from worker.ports import (
+    LAYOUT,
+    Clock,
+    Ends,
+    Log,
+    LogSlice,
+    Position,
+    Store,
+    Stored,
+    StoredInternal,
+    StoredRun,
+    StoreStatus,
+)
 
 TAIL_MAX_AGE_MS: Final = 12 * 3600 * 1000
 """How old a position may be that is followed from: half of Kafka's default `delete.retention.ms`.
@@ -87,6 +99,9 @@ def _why_in_full(status: StoreStatus | None, ends: Ends, log_id: str, now: int) 
     """Why the store's position cannot be followed from; None if it can."""
     if status is None:
         return "the store has no position"
+    if status.layout != LAYOUT:
+        found = "names no layout" if status.layout is None else f"has layout {status.layout}"
+        return f"the store {found}, and this version keeps layout {LAYOUT}"
     if status.log_id != log_id:
         return "the store follows topics that were deleted or made anew"
     if not status.wiped:

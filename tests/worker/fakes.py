@@ -404,6 +404,7 @@ class FakeStore(Faults):
             log_id=was.log_id,
             applied_at=applied_at,
             policy=was.policy if policy is None else policy,
+            layout=was.layout,
         )
         self._leave("apply")
 

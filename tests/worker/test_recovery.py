@@ -6,6 +6,7 @@ compared with the pure fold of the input (tests.worker.site).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -238,9 +239,7 @@ def test_only_the_damaged_partition_is_restored_in_full() -> None:
 def test_a_partition_that_a_newer_version_decides_is_refused() -> None:
     site, worker = proven()
     status = site.store.copies[0].status
-    site.store.copies[0].status = type(status)(
-        status.position, status.restoring, status.wiped, status.log_id, status.applied_at, POLICY + 1
-    )
+    site.store.copies[0].status = replace(status, policy=POLICY + 1)
     worker.log.rebalance([0])
     with pytest.raises(Unfit, match=f"partition 0 was decided with policy {POLICY + 1}"):
         worker.turn()

@@ -16,7 +16,7 @@ from tests.worker.fakes import NOW, TOPICS, Broker, FakeClock, FakeLog, FakeStor
 from worker.errors import PositionMoved, Unfit
 from worker.merge import Merge
 from worker.partition import Partition, Phase
-from worker.ports import Ends, LogSlice, Output, Position, StoredInternal, StoredRun, StoreStatus
+from worker.ports import LAYOUT, Ends, LogSlice, Output, Position, StoredInternal, StoredRun, StoreStatus
 from worker.restore import TAIL_MAX_AGE_MS, restore_slices, starting_position, stored_records
 
 ENDS = Ends(low_state=10, low_internal=20, high_state=100, high_internal=200)
@@ -54,6 +54,15 @@ def test_the_ends_of_the_log_are_in_the_log(position: Position) -> None:
     ("status", "reason"),
     [
         (None, "the store has no position"),
+        (replace(LIVING, layout=None), f"the store names no layout, and this version keeps layout {LAYOUT}"),
+        (
+            replace(LIVING, layout=LAYOUT - 1),
+            f"the store has layout {LAYOUT - 1}, and this version keeps layout {LAYOUT}",
+        ),
+        (
+            replace(LIVING, layout=LAYOUT + 1),
+            f"the store has layout {LAYOUT + 1}, and this version keeps layout {LAYOUT}",
+        ),
         (replace(LIVING, log_id="life-0"), "the store follows topics that were deleted or made anew"),
         (replace(LIVING, wiped=False), "a full restore was not finished with removing what was there"),
         (replace(LIVING, position=Position("g-1", 9, 60)), "position 9 is outside the state topic's 10 to 100"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -17,7 +17,7 @@ from tests.servers.plugin import MakesRedis, Space
 from tests.servers.ports import RedisServer
 from tests.worker.fakes import FakeStore
 from worker.errors import PositionMoved, RedisUnreachable
-from worker.ports import Position, Store, Stored, StoredInternal, StoredRun
+from worker.ports import LAYOUT, Position, Store, Stored, StoredInternal, StoredRun
 from worker.redis import RedisStore, connect
 
 START = Position("g1", 0, 0)
@@ -81,7 +81,7 @@ def test_a_full_restore_begins_with_a_position_and_nothing_else(store: Store) ->
     status = store.status(0)
     assert status is not None
     assert (status.position, status.restoring, status.wiped) == (START, True, True)
-    assert (status.log_id, status.applied_at, status.policy) == ("life-1", 1, POLICY)
+    assert (status.log_id, status.applied_at, status.policy, status.layout) == ("life-1", 1, POLICY, LAYOUT)
     assert store.read(0, START, [RUN, OPERATION]) == [None, None]
     assert store.next_due(0, START) is None
 
@@ -282,7 +282,48 @@ def test_a_wipe_that_was_cut_short_shows(place: Place) -> None:
     assert not status.wiped
 
 
-@pytest.mark.parametrize(("field", "value"), [("state", "x"), ("policy", "")])
+@pytest.mark.parametrize(("named", "layout"), [(None, None), ("7", 7)])
+def test_a_store_tells_its_layout_and_whether_it_names_one(place: Place, named: str | None, layout: int | None) -> None:
+    begin(place.store)
+    position = f"{place.namespace}:{{0}}:position"
+    place.client.hdel(position, "layout")
+    if named is not None:
+        place.client.hset(position, "layout", named)
+    status = place.store.status(0)
+    assert status is not None
+    assert status.layout == layout
+    apply(place.store, START, LATER)
+    assert place.store.status(0) == replace(status, position=LATER, restoring=False, applied_at=2)
+
+
+def test_the_position_says_since_when_its_status_is_what_it_is(place: Place) -> None:
+    """Restoring since the first of several full restores in a row, ready since the last of it was written."""
+
+    def told() -> tuple[bytes | None, ...]:
+        found = place.client.hmget(f"{place.namespace}:{{0}}:position", "status", "status_since")
+        return tuple(cast(list[bytes | None], found))
+
+    def write(before: int, *, restoring: bool, at: int) -> None:
+        there, then = Position("g2", before, 0), Position("g2", before + 1, 0)
+        place.store.apply(0, there, then, [], restoring=restoring, applied_at=at)
+
+    place.store.wipe(0, None, START, "life-1", applied_at=10)
+    assert told() == (b"restoring", b"10")
+    place.store.wipe(0, place.store.status(0), Position("g2", 0, 0), "life-1", applied_at=20)
+    write(0, restoring=True, at=30)
+    assert told() == (b"restoring", b"10")
+    write(1, restoring=False, at=40)
+    write(2, restoring=False, at=50)
+    assert told() == (b"ready", b"40")
+    write(3, restoring=True, at=60)
+    write(4, restoring=True, at=70)
+    assert told() == (b"restoring", b"60")
+    write(5, restoring=False, at=80)
+    place.store.wipe(0, place.store.status(0), Position("g3", 0, 0), "life-1", applied_at=90)
+    assert told() == (b"restoring", b"90")
+
+
+@pytest.mark.parametrize(("field", "value"), [("state", "x"), ("policy", ""), ("layout", "x")])
 def test_a_position_that_cannot_be_read_is_none_and_is_wiped(place: Place, field: str, value: str) -> None:
     begin(place.store)
     place.client.hset(f"{place.namespace}:{{0}}:position", field, value)

@@ -13,7 +13,7 @@
 --   'no-record', key, member
 -- returns  {1} or {0, generation, state, internal}
 
-local at = redis.call('HMGET', KEYS[1], 'generation', 'state', 'internal')
+local at = redis.call('HMGET', KEYS[1], 'generation', 'state', 'internal', 'status')
 if at[1] ~= ARGV[1] or at[2] ~= ARGV[2] or at[3] ~= ARGV[3] then
   return {0, at[1], at[2], at[3]}
 end
@@ -62,6 +62,9 @@ while i <= #ARGV do
 end
 
 redis.call('HSET', KEYS[1], 'state', ARGV[4], 'internal', ARGV[5], 'status', ARGV[6], 'applied_at', ARGV[7])
+if at[4] ~= ARGV[6] then
+  redis.call('HSET', KEYS[1], 'status_since', ARGV[7])
+end
 if ARGV[8] ~= '' then
   redis.call('HSET', KEYS[1], 'policy', ARGV[8])
 end
