@@ -17,11 +17,11 @@ from contracts.decision import SEVERITY, STATES, Direction, Origin, Severity, en
 from contracts.documents import change_headers
 from tests.changes import Changes, a_change, changes_of
 from tests.processes import install
-from tests.servers.local_kafka import JARS
 from tests.servers.plugin import Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
-from worker.embedded import ChildProcess
+from worker.servers.local_kafka import JARS
+from worker.servers.processes import ChildProcess
 from worker.settings import Settings
 from worker.topics import kafka_admin
 

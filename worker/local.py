@@ -1,4 +1,4 @@
-"""An installation on this machine: embedded servers with the settings that fit them, and the worker beside us.
+"""An installation on this machine: servers of our own with the settings that fit them, and the worker beside us.
 
 The worker is `restore-projector run`, as a process: what is tried here is what runs elsewhere, and it can be killed.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from worker.embedded import ChildProcess, EmbeddedServerError, EmbeddedServerMissing, embedded_kafka, embedded_redis
-from worker.errors import ConfigurationError, ProjectorError
+from worker.servers.choice import WAYS, Kind, Servers
+from worker.servers.processes import ChildProcess
 from worker.settings import PREFIX, KafkaSettings, RedisSettings, Settings, describe_settings
 
 SESSION_TIMEOUT_MS: Final = 6_000
@@ -29,28 +30,30 @@ RUN: Final = (sys.executable, "-P", "-c", "from worker.cli import main; main()",
 """The worker's command, wherever the entry point is installed; -P, as a folder `worker` here may be another one."""
 
 
-class ServersFailed(ProjectorError):
-    """The embedded servers were started and did not come up."""
-
-
 @contextmanager
 def embedded_servers() -> Iterator[Settings]:
     """A broker and a Valkey of our own. Yields settings for them; what the environment says is about other servers.
 
-    Raises ConfigurationError when a wheel is missing, ServersFailed when a server does not come up.
+    Raises ServerUnavailable when a wheel is missing, ServerFailed when a server does not come up.
     """
-    try:
-        with embedded_kafka() as bootstrap_servers, embedded_redis() as redis_url:
-            kafka = KafkaSettings(
-                bootstrap_servers=bootstrap_servers,
-                session_timeout_ms=SESSION_TIMEOUT_MS,
-                fetch_max_wait_ms=FETCH_WAIT_MS,
-            )
-            yield Settings.model_construct(kafka=kafka, redis=RedisSettings(url=SecretStr(redis_url)))
-    except EmbeddedServerMissing as error:
-        raise ConfigurationError(str(error)) from error
-    except EmbeddedServerError as error:
-        raise ServersFailed(str(error)) from error
+    with servers_of_our_own("embedded", threading.Event()) as servers:
+        yield settings_for("embedded", servers)
+
+
+@contextmanager
+def servers_of_our_own(kind: Kind, stop: threading.Event) -> Iterator[Servers]:
+    """Both servers, empty at first and gone at the end. Raises ServerUnavailable, ServerFailed, StartInterrupted."""
+    with tempfile.TemporaryDirectory(prefix="restore-projector-") as folder, WAYS[kind].start(Path(folder), stop) as up:
+        yield up
+
+
+def settings_for(kind: Kind, servers: Servers) -> Settings:
+    """Where these servers are, and what the embedded broker needs; everything else is as by default."""
+    quirks = {"session_timeout_ms": SESSION_TIMEOUT_MS, "fetch_max_wait_ms": FETCH_WAIT_MS}
+    kafka = KafkaSettings.model_validate(
+        {"bootstrap_servers": servers.bootstrap_servers, **(quirks if kind == "embedded" else {})}
+    )
+    return Settings.model_construct(kafka=kafka, redis=RedisSettings(url=SecretStr(servers.redis_url)))
 
 
 @contextmanager
@@ -65,10 +68,10 @@ def worker_process(environment: Mapping[str, str], directory: Path | None = None
 
 
 @contextmanager
-def embedded_environment(settings: Settings) -> Iterator[tuple[dict[str, str], Path]]:
+def environment_of(settings: Settings) -> Iterator[tuple[dict[str, str], Path]]:
     """A process's variables, and a directory without a `.env` file, by which it has exactly these settings.
 
-    Only for settings without passwords other than a URL's, as those of `embedded_servers` are.
+    Only for settings without passwords other than a URL's, as those for servers of our own are.
     """
     others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     shown = {s.variable: s.value for s in describe_settings(settings) if s.value is not None and not s.secret}

@@ -13,10 +13,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
-from tests.servers.java import Jars, version_in
-from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
-from worker.embedded import LOOPBACK, ChildProcess, free_port
+from worker.servers.errors import ServerUnavailable
+from worker.servers.java import Jars, version_in
+from worker.servers.processes import LOOPBACK, ChildProcess, free_port
 
 _FILES: Final = Path(__file__).parent / "kafka_connect"
 _POM: Final = _FILES / "pom.xml"

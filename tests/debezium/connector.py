@@ -9,7 +9,7 @@ from typing import Any, Final
 from contracts.topics import DEFAULT_PREFIX
 from tests.debezium.platform import CONNECTOR_PASSWORD, DEPLOY, Variant
 from tests.debezium.postgres import Postgres
-from worker.embedded import LOOPBACK
+from worker.servers.processes import LOOPBACK
 
 TABLES: Final = ("evidence_snapshots", "operation_runs", "restore_runs")
 PREFIXED: Final = ("transforms.runs.replacement", "transforms.evidence.replacement", "predicates.input.pattern")

@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
-from worker.embedded import LOOPBACK, ChildProcess, free_port
+from worker.servers.errors import ServerUnavailable
+from worker.servers.processes import LOOPBACK, ChildProcess, free_port
 
 DATABASE: Final = "platform"
 OWNER: Final = "platform"

@@ -29,9 +29,9 @@ from tests.deploy.tools import DEPLOY, ROOT, go_without, run
 from tests.processes import HEARTBEAT_MS, SESSION_MS
 from tests.servers.local_kafka import LocalKafka
 from tests.servers.local_redis import LocalRedis
-from tests.servers.ports import ServerUnavailable
-from worker.embedded import LOOPBACK, free_port
 from worker.redis import connect
+from worker.servers.errors import ServerUnavailable
+from worker.servers.processes import LOOPBACK, free_port
 from worker.settings import KafkaSettings, RedisSettings, Settings
 
 # Redis

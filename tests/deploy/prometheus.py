@@ -14,9 +14,9 @@ import yaml
 
 from tests.deploy.tools import command
 from tests.servers.waiting import wait_until
-from worker.embedded import LOOPBACK, ChildProcess, free_port
 from worker.health import Health, HealthServer
 from worker.metrics import Metrics
+from worker.servers.processes import LOOPBACK, ChildProcess, free_port
 
 SCRAPE_INTERVAL = "100ms"
 START_TIMEOUT_S = 30.0

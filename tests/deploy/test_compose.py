@@ -15,10 +15,10 @@ from tests.deploy.guarded import GuardedKafka
 from tests.deploy.settings import taken
 from tests.deploy.test_image import FINAL, PROJECT
 from tests.deploy.tools import DEPLOY, command, run
-from tests.servers.local_kafka import KAFKA_VERSION
 from tests.servers.plugin import MakesRedis
 from worker.cli.run import STOP_LIMIT_S
 from worker.fitness import check_redis
+from worker.servers.local_kafka import KAFKA_VERSION
 from worker.settings import RedisSettings
 
 COMPOSE = DEPLOY / "compose.yaml"

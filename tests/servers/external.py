@@ -6,10 +6,9 @@ import os
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from tests.servers.kafka_answers import kafka_answers
-from tests.servers.local_redis import redis_answers
-from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
+from worker.servers.answers import kafka_answers, redis_answers
+from worker.servers.errors import ServerUnavailable
 
 KAFKA_VARIABLE = "RESTORE_PROJECTOR_TEST_KAFKA"
 REDIS_VARIABLE = "RESTORE_PROJECTOR_TEST_REDIS"

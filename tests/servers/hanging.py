@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from worker.embedded import ChildProcess
+from worker.servers.processes import ChildProcess
 
 
 def pause(server: ChildProcess) -> None:

@@ -1,21 +1,17 @@
-"""Redis or Valkey as a child process, from what is installed, else from the wheel of `demo`."""
+"""A local Redis or Valkey (`worker.servers.local_redis`) that a test may treat as it likes."""
 
 from __future__ import annotations
 
-import functools
-import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from redis import Redis
-from redis.exceptions import RedisError
-
 from tests.servers.hanging import pause, resume
-from tests.servers.ports import ServerUnavailable
 from tests.servers.waiting import wait_until
-from worker.embedded import LOOPBACK, ChildProcess, EmbeddedServerMissing, free_port, redis_options, valkey_command
+from worker.servers.answers import redis_answers
+from worker.servers.embedded import redis_options
+from worker.servers.local_redis import redis_binary, redis_version
+from worker.servers.processes import LOOPBACK, ChildProcess, free_port
 
 START_TIMEOUT_S = 20.0
 
@@ -23,7 +19,7 @@ START_TIMEOUT_S = 20.0
 class LocalRedis:
     """A Redis of its own folder and port. Nothing survives a restart unless `appendonly`.
 
-    `options` are settings of redis.conf by name.
+    `options` are settings of redis.conf by name. Raises ServerUnavailable.
     """
 
     def __init__(
@@ -34,11 +30,8 @@ class LocalRedis:
         options: Mapping[str, str] | None = None,
         binary: str | None = None,
     ) -> None:
-        why_not = local_redis_unavailable()
-        if why_not:
-            raise ServerUnavailable(why_not)
-        server = binary or _binary()
-        self.name = f"{_version(server)} (local process)"
+        server = binary or redis_binary()
+        self.name = f"{redis_version(server)} (local process)"
         self.port = free_port()
         self.data = directory / f"redis-{self.port}-data"
         self.data.mkdir()
@@ -80,46 +73,3 @@ class LocalRedis:
     def _answers(self) -> bool:
         assert self.process.alive, f"Redis ended:\n{self.process.last_words()}"
         return redis_answers(self.url)
-
-
-def redis_answers(url: str) -> bool:
-    """Whether it serves, its data loaded."""
-    with Redis.from_url(url, socket_timeout=2.0, retry=None) as client:
-        try:
-            return bool(client.ping())
-        except RedisError:
-            return False
-
-
-@functools.cache
-def local_redis_unavailable() -> str | None:
-    """Why Redis can't be run as a local process, or None if it can."""
-    try:
-        _binary()
-    except ServerUnavailable as error:
-        return str(error)
-    return None
-
-
-def local_redis_name() -> str:
-    """Product and version of what `LocalRedis` would run."""
-    return f"{_version(_binary())} (local process)"
-
-
-@functools.cache
-def _binary() -> str:
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
-    try:
-        return valkey_command(0, Path())[0]
-    except EmbeddedServerMissing as error:
-        raise ServerUnavailable(f"no redis-server, no valkey-server, and {error}") from error
-
-
-@functools.cache
-def _version(binary: str) -> str:
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
-    number = re.search(r"v=([\d.]+)", said)
-    product = "Valkey" if said.startswith("Valkey") else "Redis"
-    return f"{product} {number[1] if number else 'of unknown version'}"

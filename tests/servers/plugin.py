@@ -18,7 +18,8 @@ from typing import NoReturn, Protocol, TypeVar, cast
 import pytest
 
 from tests.servers.backends import BACKENDS, Backend, describe, kafka_runner, make_kafka, make_redis, redis_runner
-from tests.servers.ports import KafkaServer, RedisServer, ServerUnavailable, Startable
+from tests.servers.ports import KafkaServer, RedisServer, Startable
+from worker.servers.errors import ServerUnavailable
 
 S = TypeVar("S", bound=Startable)
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class ServerUnavailable(Exception):
-    """A server can't be had here; the message is the reason that a skipped test shows."""
-
-
 class Startable(Protocol):
     """What runs for some time."""
 

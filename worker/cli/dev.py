@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from worker.embedded import ChildProcess
+    from worker.servers.processes import ChildProcess
     from worker.settings import Settings
 
 TURN_S: Final = 0.2
@@ -114,7 +114,7 @@ def _told_to_stop() -> threading.Event:
 
 @contextmanager
 def _place(servers: Servers) -> Iterator[Place]:
-    from worker.local import embedded_environment, embedded_servers
+    from worker.local import embedded_servers, environment_of
     from worker.settings import PREFIX, given_variables, load_settings
 
     given = load_settings()
@@ -136,7 +136,7 @@ def _place(servers: Servers) -> Iterator[Place]:
             f"  a Kafka-compatible broker at {settings.kafka.bootstrap_servers}\n"
             f"  Valkey at {settings.redis.address}"
         )
-        with embedded_environment(settings) as (environment, directory):
+        with environment_of(settings) as (environment, directory):
             yield Place(settings, embedded=True, environment=environment, directory=directory)
 
 
@@ -162,8 +162,8 @@ def _make_topics(settings: Settings, partitions: int) -> None:
 
 @contextmanager
 def _worker(place: Place, *, quiet: bool) -> Iterator[ChildProcess]:
-    from worker.embedded import free_port
     from worker.local import worker_process
+    from worker.servers.processes import free_port
     from worker.settings import PREFIX, given_variables
 
     http = place.settings.http

