@@ -16,6 +16,8 @@ Offsets are committed with stream time as their metadata, so that time is as exa
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -161,6 +163,7 @@ class KafkaLog:
             self.consumer = KafkaConsumer(
                 group_id=settings.group_id,
                 group_instance_id=settings.instance,
+                client_id=settings.instance or f"{socket.gethostname()}-{os.getpid()}",  # what `status` shows
                 partition_assignment_strategy=[RangePartitionAssignor],  # the only one that keeps inputs together
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=settings.heartbeat_interval_ms,

@@ -14,8 +14,8 @@ from rich.text import Text
 from contracts.facts import Counts
 from projections.matrix import WORDS
 from projections.summary import counts_text
-from worker.cli.moments import ago
 from worker.cli.screen import ENTITY_WORDS, MAX_WIDTH, state_style
+from worker.durations import ago
 
 Part = Mapping[str, Any]
 """Of an explanation, in the shape of `contracts.explanation`."""

@@ -27,7 +27,8 @@ from tests.servers.plugin import MakesKafka, Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
 from tests.worker.cli.conftest import Command
-from worker.cli.moments import moment, span
+from worker.cli.moments import moment
+from worker.durations import span
 from worker.settings import Settings
 
 COMMAND = str(Path(sys.executable).with_name("restore-projector"))

@@ -1,0 +1,135 @@
+"""What is known of an installation at one moment. No judgement: that is `worker.status.condition`'s.
+
+What is not told, by an older or another broker or for want of a right, is None and not guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker as its group knows it. `name`: its instance, or the client id that it gave itself."""
+
+    name: str
+    host: str
+    partitions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input of a partition. `committed`: the next offset to decide; None if nothing was ever committed.
+
+    `readable`: the next offset behind what committed readers see, `high`: behind everything. `oldest`: timestamp (ms)
+    of the first record that waits, None if none does: markers of transactions take offsets too. `stream_time`: in ms,
+    at the last commit; 0 where it is not told.
+    """
+
+    topic: str
+    low: int
+    committed: int | None
+    readable: int
+    high: int
+    oldest: int | None = None
+    stream_time: int = 0
+
+    @property
+    def next(self) -> int:
+        return self.low if self.committed is None else self.committed
+
+    @property
+    def in_log(self) -> bool:
+        """Whether going on from where it was left is possible."""
+        return self.low <= self.next <= self.high
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait, markers of transactions between them counted."""
+        return 0 if self.oldest is None else max(0, self.readable - self.next)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransaction:
+    """The first open transaction of an input: nothing from `offset` on is seen before it ends.
+
+    `transactional_id`, `timeout_ms`: None where they are not told; `began` (ms) then is when it last wrote.
+    """
+
+    topic: str
+    offset: int
+    began: int
+    transactional_id: str | None = None
+    timeout_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCopy:
+    """A partition's position in the store. `behind`: records, markers counted, of the compacted topics not yet in it.
+
+    `follows`: it is a copy of the topics as they are now. `applied_at`, `status_since`: ms by the worker's clock.
+    """
+
+    restoring: bool
+    generation: str
+    state: int
+    internal: int
+    behind: int
+    follows: bool
+    applied_at: int
+    status_since: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Open dead letters of a partition; with `more`, only so many of the newest were looked at."""
+
+    open: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFacts:
+    """One partition. `owner` None: nobody. `store` None: nothing is there. `letters` None: not told."""
+
+    number: int
+    owner: Member | None
+    inputs: tuple[Input, ...]
+    transactions: tuple[OpenTransaction, ...]
+    store: StoreCopy | None
+    letters: Letters | None
+
+    @property
+    def waiting(self) -> int:
+        return sum(row.waiting for row in self.inputs)
+
+    @property
+    def oldest(self) -> int | None:
+        """Timestamp (ms) of the oldest record that waits."""
+        return min((row.oldest for row in self.inputs if row.oldest is not None), default=None)
+
+    @property
+    def stream_time(self) -> int:
+        return max((row.stream_time for row in self.inputs), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All partitions, at `at` (ms by our clock).
+
+    `group_state`: Kafka's word (Stable, Empty, Dead, PreparingRebalance, CompletingRebalance), None where it is not
+    told, as by the embedded broker. `store_error`: why nothing is known of the store. `store_full`: used and allowed
+    bytes of a Redis that takes no more.
+    """
+
+    at: int
+    group_state: str | None
+    members: tuple[Member, ...]
+    partitions: tuple[PartitionFacts, ...]
+    store_error: str | None = None
+    store_full: tuple[int, int] | None = None
+
+    @property
+    def sharing_out(self) -> bool:
+        """The group is giving out partitions: who owns which is not known."""
+        return self.group_state in {"PreparingRebalance", "CompletingRebalance"}

@@ -1,0 +1,280 @@
+"""What Kafka tells of the group, the inputs and the compacted topics. No group is joined, nothing is committed."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorError,
+    TopicAuthorizationFailedError,
+)
+from kafka.protocol.consumer.offsets import IsolationLevel
+
+from contracts.topics import Topics
+from worker.errors import KafkaUnreachable, Unfit
+from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
+from worker.settings import KafkaSettings
+from worker.status.facts import Input, Letters, Member, OpenTransaction
+
+Result = TypeVar("Result")
+
+CLIENT_ID: Final = "restore-projector-status"
+REQUEST_TIMEOUT_MS: Final = 10_000
+READ_TIMEOUT_S: Final = 5.0
+"""For the first waiting record of every input; a broker that is there answers within a second."""
+COORDINATOR_WAIT_S: Final = 10.0
+"""A cluster that no group has used yet first makes its topic of offsets, which takes a second or two."""
+RETRY_S: Final = 0.2
+LETTERS_LOOKED_AT: Final = 5_000
+"""Offsets of each partition, the newest: enough to say that there are many, and some MB to read."""
+EARLIEST: Final = -2
+LATEST: Final = -1
+"""What ListOffsets understands as the first offset, and as the next one to be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaFacts:
+    """What Kafka says of an installation. `log_id`: see `worker.ports.Log.log_id`. `ends`: of the compacted topics."""
+
+    partitions: int
+    log_id: str
+    group_state: str | None
+    members: tuple[Member, ...]
+    inputs: Mapping[TopicPartition, Input]
+    transactions: tuple[tuple[int, OpenTransaction], ...]
+    ends: Mapping[int, tuple[int, int]]
+    letters: Mapping[int, Letters] | None
+
+
+class KafkaView:
+    """Asks Kafka, again and again if wanted, over the same connections."""
+
+    def __init__(self, settings: KafkaSettings, topics: Topics) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._letters = LetterCount(topics.dead_letters)
+        self._clients: _Clients | None = None
+
+    def look(self) -> KafkaFacts:
+        """Raises KafkaUnreachable, and Unfit if topics are not there."""
+        try:
+            self._clients = self._clients or _Clients(self._settings)
+            return self._look(self._clients)
+        except KafkaError as error:
+            self.close()
+            raise KafkaUnreachable(self._settings.bootstrap_servers, str(error)) from error
+
+    def _look(self, clients: _Clients) -> KafkaFacts:
+        admin = clients.admin
+        partitions, log_id = self._describe_topics(admin)
+        numbers = range(partitions)
+        group_state, members = _patiently(lambda: self._describe_group(admin))
+        # Offsets before ends, so that what is decided meanwhile does not seem to lie behind the end.
+        inputs = [TopicPartition(topic, number) for number in numbers for topic in self._topics.inputs]
+        found = self._inputs(clients, inputs)
+        transactions = [
+            (tp.partition, _open_transaction(admin, tp)) for tp in inputs if found[tp].readable < found[tp].high
+        ]
+        state, internal = self._topics.decision_state, self._topics.internal
+        ends = _offsets(admin, [TopicPartition(t, n) for n in numbers for t in (state, internal)], LATEST)
+        return KafkaFacts(
+            partitions,
+            log_id,
+            group_state,
+            members,
+            found,
+            tuple((number, opened) for number, opened in transactions if opened is not None),
+            {n: (ends[TopicPartition(state, n)], ends[TopicPartition(internal, n)]) for n in numbers},
+            self._letters.count(clients, numbers),
+        )
+
+    def _describe_topics(self, admin: KafkaAdminClient) -> tuple[int, str]:
+        names = self._topics.all
+        topics = {t["name"]: t for t in admin.describe_topics(list(names)) if t["error_code"] == 0}
+        missing = [name for name in names if name not in topics]
+        if missing:
+            raise Unfit([*(f"{n} does not exist" for n in missing), "`restore-projector topics create` makes them"])
+        state, internal = topics[self._topics.decision_state], topics[self._topics.internal]
+        return len(state["partitions"]), f"{state['topic_id']}/{internal['topic_id']}"
+
+    def _describe_group(self, admin: KafkaAdminClient) -> tuple[str | None, tuple[Member, ...]]:
+        group_id = self._settings.group_id
+        try:
+            group = admin.describe_groups([group_id])[group_id]
+        except ValueError:  # kafka-python cannot read what the embedded broker answers
+            return None, ()
+        return group["group_state"], tuple(sorted((_member(m) for m in group["members"]), key=lambda m: m.name))
+
+    def _inputs(self, clients: _Clients, inputs: Sequence[TopicPartition]) -> dict[TopicPartition, Input]:
+        group = self._settings.group_id
+        committed = _patiently(lambda: clients.admin.list_group_offsets({group: list(inputs)}))[group]
+        low = _offsets(clients.admin, inputs, EARLIEST)
+        readable = _offsets(clients.admin, inputs, LATEST)
+        high = _offsets(clients.admin, inputs, LATEST, IsolationLevel.READ_UNCOMMITTED)
+        rows = {
+            tp: Input(tp.topic, low[tp], offset, readable[tp], max(high[tp], readable[tp]), stream_time=stream_time)
+            for tp in inputs
+            for offset, stream_time in [_committed(committed.get(tp))]
+        }
+        behind = {tp: row for tp, row in rows.items() if row.in_log and row.next < row.readable}
+        return rows | {tp: replace(rows[tp], oldest=at) for tp, at in _oldest(clients.reader, behind).items()}
+
+    def close(self) -> None:
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            clients.close()
+
+
+class _Clients:
+    """An admin client, and a consumer that is in no group."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.admin = KafkaAdminClient(
+            client_id=CLIENT_ID,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            **CONNECTION_OPTIONS,
+            **settings.client_options(),
+        )
+        self.reader = KafkaConsumer(
+            client_id=CLIENT_ID,
+            fetch_max_wait_ms=settings.fetch_max_wait_ms,
+            **CONSUMER_OPTIONS,
+            **settings.client_options(),
+        )
+
+    def close(self) -> None:
+        for client in (self.admin, self.reader):
+            with suppress(KafkaError, OSError):
+                client.close()
+
+
+class LetterCount:
+    """Counts dead letters: at first the newest, later what came since, less what was deleted meanwhile."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._offsets: dict[int, deque[int]] = {}
+        self._start: dict[int, int] = {}
+        self._next: dict[int, int] = {}
+
+    def count(self, clients: _Clients, numbers: Iterable[int]) -> Mapping[int, Letters] | None:
+        """Of each partition; None without the right to read them."""
+        every = [TopicPartition(self._topic, number) for number in numbers]
+        try:
+            low = _offsets(clients.admin, every, EARLIEST)
+            end = _offsets(clients.admin, every, LATEST)
+            for tp in every:
+                self._go_on(tp.partition, low[tp], end[tp])
+            self._read(clients.reader, {tp: end[tp] for tp in every if self._next[tp.partition] < end[tp]})
+        except TopicAuthorizationFailedError:
+            return None
+        return {tp.partition: self._letters(tp.partition, low[tp]) for tp in every}
+
+    def _go_on(self, number: int, low: int, end: int) -> None:
+        """Where it was left; from the newest where nothing was read yet, or the topic was made anew."""
+        if number not in self._next or not low <= self._next[number] <= end:
+            self._start[number] = self._next[number] = max(low, end - LETTERS_LOOKED_AT)
+            self._offsets[number] = deque()
+
+    def _letters(self, number: int, low: int) -> Letters:
+        offsets = self._offsets[number]
+        while offsets and offsets[0] < low:
+            offsets.popleft()
+        return Letters(len(offsets), more=self._start[number] > low)
+
+    def _read(self, reader: KafkaConsumer, ends: dict[TopicPartition, int]) -> None:
+        reader.assign(list(ends))
+        for tp in ends:
+            reader.seek(tp, self._next[tp.partition])
+        until = time.monotonic() + READ_TIMEOUT_S
+        while ends and time.monotonic() < until:
+            for tp, records in reader.poll(100).items():
+                self._offsets[tp.partition].extend(record.offset for record in records)
+            for tp in list(ends):
+                self._next[tp.partition] = int(reader.position(tp))
+                if self._next[tp.partition] >= ends[tp]:
+                    del ends[tp]
+
+
+def _offsets(
+    admin: KafkaAdminClient,
+    partitions: Iterable[TopicPartition],
+    which: int,
+    isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+) -> dict[TopicPartition, int]:
+    found = admin.list_partition_offsets(dict.fromkeys(partitions, which), isolation_level=isolation)
+    return {tp: int(answer.offset) for tp, answer in found.items()}
+
+
+def _committed(answer: Any) -> tuple[int | None, int]:
+    """The committed offset, if there is one, and the stream time that is its metadata (`worker.kafka`)."""
+    if answer is None or answer.offset < 0:
+        return None, 0
+    return int(answer.offset), int(answer.metadata) if (answer.metadata or "").isdecimal() else 0
+
+
+def _member(member: Mapping[str, Any]) -> Member:
+    assignment = member["member_assignment"] or {}
+    numbers = {number for topic in assignment.get("assigned_partitions", ()) for number in topic["partitions"]}
+    return Member(
+        member["group_instance_id"] or member["client_id"], member["client_host"].lstrip("/"), frozenset(numbers)
+    )
+
+
+def _oldest(reader: KafkaConsumer, behind: Mapping[TopicPartition, Input]) -> dict[TopicPartition, int]:
+    """The timestamp of the first record that waits, of those inputs that have one and not only markers."""
+    reader.assign(list(behind))
+    for tp, row in behind.items():
+        reader.seek(tp, row.next)
+    found: dict[TopicPartition, int] = {}
+    missing = set(behind)
+    until = time.monotonic() + READ_TIMEOUT_S
+    while missing and time.monotonic() < until:
+        for tp, records in reader.poll(100).items():
+            found.setdefault(tp, records[0].timestamp)
+            reader.pause(tp)
+        missing = {tp for tp in missing if tp not in found and reader.position(tp) < behind[tp].readable}
+    return found
+
+
+def _open_transaction(admin: KafkaAdminClient, tp: TopicPartition) -> OpenTransaction | None:
+    """The first open transaction of an input, or None if it has ended meanwhile; who it is only where that is told."""
+    try:
+        producers = admin.describe_producers([tp])[tp].active_producers
+        opened = [p for p in producers if p.current_transaction_start_offset >= 0]
+        if not opened:
+            return None
+        first = min(opened, key=lambda p: p.current_transaction_start_offset)
+        found = OpenTransaction(tp.topic, first.current_transaction_start_offset, began=first.last_timestamp)
+        listed = admin.list_transactions(producer_id_filters=[first.producer_id])
+        ids = [row.transactional_id for rows in listed.values() for row in rows]
+        if not ids:
+            return found
+        told = admin.describe_transactions(ids[:1])[ids[0]]
+    except KafkaError:
+        return None
+    return replace(
+        found, transactional_id=ids[0], began=told.transaction_start_time_ms, timeout_ms=told.transaction_timeout_ms
+    )
+
+
+def _patiently(ask: Callable[[], Result]) -> Result:
+    """Ask again while the group's coordinator is not there yet."""
+    until = time.monotonic() + COORDINATOR_WAIT_S
+    while True:
+        try:
+            return ask()
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(RETRY_S)

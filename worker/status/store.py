@@ -1,0 +1,81 @@
+"""What Redis tells of each partition's part of the store, and whether it is full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+
+from worker.fitness import connect
+from worker.settings import RedisSettings
+from worker.status.facts import StoreCopy
+
+FIELDS: Final = ("generation", "state", "internal", "status", "log_id", "applied_at", "status_since")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What Redis says. `copies` lacks partitions of which nothing is there. `error`, `full`: see `facts.Survey`."""
+
+    copies: Mapping[int, StoreCopy]
+    error: str | None = None
+    full: tuple[int, int] | None = None
+
+
+class StoreView:
+    """Asks Redis; `look` never raises: a store that does not answer is itself a fact."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._client = connect(settings)
+
+    def look(self, log_id: str, ends: Mapping[int, tuple[int, int]]) -> StoreFacts:
+        """`ends` of the compacted topics by partition, as `log_id` names them."""
+        try:
+            with self._client.pipeline(transaction=False) as step:
+                for number in ends:
+                    step.hmget(f"{self._settings.namespace}:{{{number}}}:position", *FIELDS)
+                rows = step.execute()
+            full = self._full()
+        except redis.exceptions.RedisError as error:
+            return StoreFacts({}, f"Redis at {self._settings.address} cannot be reached: {error}")
+        copies = {number: _copy(row, log_id, ends[number]) for number, row in zip(ends, rows, strict=True)}
+        return StoreFacts({number: copy for number, copy in copies.items() if copy is not None}, None, full)
+
+    def _full(self) -> tuple[int, int] | None:
+        try:
+            memory: Mapping[str, Any] = self._client.info("memory")
+        except redis.exceptions.NoPermissionError:
+            return None
+        used, allowed = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
+        return (used, allowed) if 0 < allowed <= used else None
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _behind(position: int, end: int) -> int:
+    """Records that are missing: what lies last is the marker of the transaction that wrote them."""
+    return max(0, end - position - 1)
+
+
+def _copy(row: list[bytes | None], log_id: str, ends: tuple[int, int]) -> StoreCopy | None:
+    """A position record; None if there is none that can be read, which the worker takes for none as well."""
+    told = {name: value.decode() for name, value in zip(FIELDS, row, strict=True) if value is not None}
+    try:
+        state, internal = int(told["state"]), int(told["internal"])
+        since = told.get("status_since")
+        return StoreCopy(
+            restoring=told["status"] != "ready",
+            generation=told["generation"],
+            state=state,
+            internal=internal,
+            behind=_behind(state, ends[0]) + _behind(internal, ends[1]),
+            follows=told["log_id"] == log_id,
+            applied_at=int(told["applied_at"]),
+            status_since=None if since is None else int(since),
+        )
+    except (KeyError, ValueError):
+        return None
