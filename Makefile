@@ -48,7 +48,7 @@ lock: $(READY)   ## the newest versions that pyproject.toml allows, into require
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/$(LOCK) pyproject.toml --output-file requirements/run.txt
 	$(BIN)/$(LOCK) --group build --output-file requirements/build.txt
-	$(BIN)/$(LOCK) pyproject.toml --extra demo --group dev --output-file requirements/dev.txt \
+	$(BIN)/$(LOCK) pyproject.toml --extra demo --extra docker --group dev --output-file requirements/dev.txt \
 		--constraints requirements/run.txt --constraints requirements/build.txt
 
 $(READY): requirements/dev.txt pyproject.toml

@@ -1,8 +1,8 @@
 """`dev`: an installation on this machine that stays up until it is told to end.
 
-The worker is a process of its own, started as `run`; Kafka and Redis are embedded, or those that the settings name.
-Here topics are made, traffic is sent and changes are shown, until a signal comes. Then all ends in the order in which
-it needs each other: traffic, worker, servers.
+The worker is a process of its own, started as `run`; Kafka and Redis are those that the settings name, or the most
+real ones that this machine can have (`worker/servers/choice.py`). Here topics are made, traffic is sent and changes
+are shown, until a signal comes. Then all ends in the order in which it needs each other: traffic, worker, servers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -23,7 +23,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from worker.servers.errors import ServerUnavailable, StartInterrupted
+
 if TYPE_CHECKING:
+    from worker.servers.choice import Kind
     from worker.servers.processes import ChildProcess
     from worker.settings import Settings
 
@@ -35,12 +38,30 @@ LIFELONG: Final = 10_000_000
 TENANTS: Final = 20
 
 
-class Servers(StrEnum):
+HEADINGS: Final[Mapping[Kind, str]] = {
+    "docker": "Servers in containers, gone at the end with their data:",
+    "local": "Servers as processes of this machine, gone at the end with their data:",
+    "embedded": "Embedded servers, all in memory:",
+}
+CAUTION: Final = "  They are for trying things: this broker's transactions are not those of Apache Kafka."
+"""Said of the embedded servers only."""
+
+
+class Choice(StrEnum):
     """Which Kafka and Redis."""
 
     auto = "auto"
     external = "external"
+    docker = "docker"
+    local = "local"
     embedded = "embedded"
+
+
+OWN: Final[Mapping[Choice, Kind]] = {
+    Choice.docker: "docker",
+    Choice.local: "local",
+    Choice.embedded: "embedded",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,13 +70,15 @@ def add_to(app: typer.Typer) -> None:
 
 def dev(
     servers: Annotated[
-        Servers,
+        Choice,
         typer.Option(
-            help="external: those that RESTORE_PROJECTOR_… name. embedded: a Kafka-compatible broker and a Valkey of"
-            " its own (the extra `demo`), in memory. auto: external if RESTORE_PROJECTOR_KAFKA__BOOTSTRAP_SERVERS is"
-            " set, else embedded."
+            help="external: those that RESTORE_PROJECTOR_… name. docker: Apache Kafka and Redis in containers (the"
+            " extra `docker`). local: Apache Kafka and Redis as processes (Java 17; Kafka's jars come by Maven, once)."
+            " embedded: a Kafka-compatible broker and a Valkey (the extra `demo`), in memory. auto: external if"
+            " RESTORE_PROJECTOR_KAFKA__BOOTSTRAP_SERVERS is set, else the first of the others that can be had, in this"
+            " order."
         ),
-    ] = Servers.auto,
+    ] = Choice.auto,
     partitions: Annotated[int, typer.Option(min=1, max=100, help="Of the topics, if none is there yet.")] = 3,
     traffic: Annotated[
         float | None,
@@ -71,12 +94,13 @@ def dev(
     Says which servers, where health and metrics are, and what to export in other terminals, so that `watch`, `explain`
     and `simulate` find it. Missing topics are made, without replicas. The worker's log goes to standard error.
 
-    Embedded servers are for trying things: the broker's transactions are not those of Apache Kafka, and nothing is
-    kept. Ctrl-C or SIGTERM ends all of it, exit code 0.
+    Servers of its own listen on this machine only, and what is in them goes at the end. Embedded ones are for trying
+    things: the broker's transactions are not those of Apache Kafka. Ctrl-C or SIGTERM ends all of it, also while it
+    starts, exit code 0; servers that are chosen and cannot be had are exit code 2.
     """
     stop = _told_to_stop()
-    with ExitStack() as stack:
-        place = stack.enter_context(_place(servers))
+    with suppress(StartInterrupted), ExitStack() as stack:
+        place = stack.enter_context(_place(servers, stop))
         _make_topics(place.settings, partitions)
         worker = stack.enter_context(_worker(place, quiet=watch))
         _wait_until_ready(place, worker, stop)
@@ -94,11 +118,11 @@ def dev(
 class Place:
     """Where all of it is. `environment` and `directory` (None: this one): what gives a process these settings.
 
-    `http`: host and port of the worker's health and metrics.
+    `own`: whether the servers are our own. `http`: host and port of the worker's health and metrics.
     """
 
     settings: Settings
-    embedded: bool
+    own: bool
     environment: dict[str, str]
     directory: Path | None = None
     http: str = field(default="", init=False)
@@ -113,40 +137,60 @@ def _told_to_stop() -> threading.Event:
 
 
 @contextmanager
-def _place(servers: Servers) -> Iterator[Place]:
-    from worker.local import embedded_servers, environment_of
-    from worker.settings import PREFIX, given_variables, load_settings
+def _place(choice: Choice, stop: threading.Event) -> Iterator[Place]:
+    from worker.local import environment_of, servers_of_our_own, settings_for
+    from worker.settings import load_settings
 
     given = load_settings()
-    if servers is Servers.auto:
-        named = f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS" in given_variables()
-        servers = Servers.external if named else Servers.embedded
-    if servers is Servers.external:
+    kind = _kind(choice, stop)
+    if kind is None:
         _say(
             "External servers, as the settings name them:\n"
             f"  Kafka at {given.kafka.bootstrap_servers}\n"
             f"  Redis at {given.redis.address}"
         )
-        yield Place(given, embedded=False, environment=dict(os.environ))
+        yield Place(given, own=False, environment=dict(os.environ))
         return
-    with embedded_servers() as bare:
-        settings = _as_given_otherwise(bare, given)
+    with servers_of_our_own(kind, stop) as servers:
+        settings = _as_given_otherwise(settings_for(kind, servers), given)
         _say(
-            "Embedded servers, all in memory:\n"
-            f"  a Kafka-compatible broker at {settings.kafka.bootstrap_servers}\n"
-            f"  Valkey at {settings.redis.address}"
+            f"{HEADINGS[kind]}\n"
+            f"  {servers.kafka}, at {servers.bootstrap_servers}\n"
+            f"  {servers.redis}, at {settings.redis.address}"
         )
+        if kind == "embedded":
+            _say(CAUTION)
         with environment_of(settings) as (environment, directory):
-            yield Place(settings, embedded=True, environment=environment, directory=directory)
+            yield Place(settings, own=True, environment=environment, directory=directory)
 
 
-def _as_given_otherwise(embedded: Settings, given: Settings) -> Settings:
-    """Settings for the embedded servers, but for where servers are as given: so they are in other terminals."""
+def _kind(choice: Choice, stop: threading.Event) -> Kind | None:
+    """Of the servers of our own, with all that they need; None: external ones."""
+    from worker.servers.choice import WAYS, choose, prepare
+    from worker.settings import PREFIX, given_variables
+
+    match choice:
+        case Choice.external:
+            return None
+        case Choice.auto:
+            named = f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS" in given_variables()
+            return None if named else choose(_say, stop, WAYS)
+        case _:
+            kind = OWN[choice]
+            try:
+                prepare(WAYS[kind], _say, stop)
+            except ServerUnavailable as error:
+                raise ServerUnavailable(f"--servers {choice} cannot be had here: {error}") from error
+            return kind
+
+
+def _as_given_otherwise(own: Settings, given: Settings) -> Settings:
+    """Settings for servers of our own, but for where servers are as given: so they are in other terminals."""
     names = {"group_id": given.kafka.group_id, "partitioner": given.kafka.partitioner}
     return given.model_copy(
         update={
-            "kafka": embedded.kafka.model_copy(update=names),
-            "redis": embedded.redis.model_copy(update={"namespace": given.redis.namespace}),
+            "kafka": own.kafka.model_copy(update=names),
+            "redis": own.redis.model_copy(update={"namespace": given.redis.namespace}),
         }
     )
 
@@ -208,7 +252,7 @@ def _tell_others(place: Place, worker: ChildProcess, *, with_traffic: bool) -> N
     from worker.settings import PREFIX
 
     _say(f"\nThe worker runs, process {worker.pid}: http://{place.http}/readyz, /livez, /metrics")
-    if place.embedded:
+    if place.own:
         _say("In other terminals:\n")
         _say(f"  export {PREFIX}KAFKA__BOOTSTRAP_SERVERS={place.settings.kafka.bootstrap_servers}")
         _say(f"  export {PREFIX}REDIS__URL={place.settings.redis.url.get_secret_value()}")
@@ -270,7 +314,7 @@ def _send(place: Place, rate: float, stop: threading.Event) -> None:
     settings = place.settings
     now = time.time_ns() // 1_000_000
     # Ids and sequences that a server has seen before would change nothing, so external ones get a seed of their own.
-    seed = 1 if place.embedded else now // 1000
+    seed = 1 if place.own else now // 1000
     plan = Plan(LIFELONG, rate, seed, TENANTS, malformed=False, start=now)
     try:
         count = read_topics(settings)[settings.topic_names.restore_runs].partitions

@@ -47,12 +47,11 @@ class Way:
     start: Callable[[Path, threading.Event], AbstractContextManager[Servers]]
 
 
-def choose(say: Say, stop: threading.Event, ways: Mapping[Kind, Way] | None = None) -> Kind:
+def choose(say: Say, stop: threading.Event, ways: Mapping[Kind, Way]) -> Kind:
     """The first way that is open, prepared; one line says why none before it.
 
     Raises ServerUnavailable with all reasons, StartInterrupted.
     """
-    ways = WAYS if ways is None else ways
     refused: list[str] = []
     for kind, way in ways.items():
         try:

@@ -101,7 +101,7 @@ def _started(container: Container, stop: threading.Event | None) -> Iterator[Non
         stack.callback(container.close)
         try:
             container.start(stop)
-        except DockerException as error:
+        except (DockerException, RuntimeError, OSError) as error:  # The last two: Ryuk did not come up.
             raise ServerFailed(f"the Docker engine does not run {container.name}: {error}") from error
         yield
 
@@ -150,22 +150,24 @@ def _publish(container: DockerContainer, inner: str, port: int) -> None:
 
 
 def images_missing() -> list[str]:
-    """Of the two images those that the engine does not have yet. Raises ServerUnavailable."""
+    """What the engine does not have yet of the servers' images and Ryuk's. Raises ServerUnavailable."""
     import docker
     from docker.errors import DockerException, ImageNotFound
+    from testcontainers.core.config import testcontainers_config
 
+    ryuk = [] if testcontainers_config.ryuk_disabled else [testcontainers_config.ryuk_image]
     missing = []
     try:
         client = docker.from_env(timeout=_ENGINE_TIMEOUT_S)
         try:
-            for image in (KAFKA_IMAGE, REDIS_IMAGE):
+            for image in (KAFKA_IMAGE, REDIS_IMAGE, *ryuk):
                 try:
                     client.images.get(image)
                 except ImageNotFound:
                     missing.append(image)
         finally:
             client.close()
-    except DockerException as error:
+    except (DockerException, OSError) as error:
         raise ServerUnavailable(f"the Docker engine does not list images: {error}") from error
     return missing
 
@@ -208,11 +210,11 @@ def docker_unavailable() -> str | None:
 
     try:
         client = docker.from_env(timeout=_ENGINE_TIMEOUT_S)
-    except DockerException:
+    except (DockerException, OSError):
         return "no Docker engine answers"
     try:
         client.ping()
-    except DockerException:
+    except (DockerException, OSError):
         return "no Docker engine answers"
     finally:
         client.close()

@@ -20,13 +20,18 @@ from tests.processes import environment, install
 from tests.servers.plugin import Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
+from worker.cli.dev import CAUTION
 from worker.servers.embedded import embedded_unavailable
+from worker.servers.local_kafka import JARS, KAFKA_VERSION, local_kafka_unavailable
 from worker.settings import PREFIX, Settings, TopicsSettings
 from worker.topics import read_topics
 
 COMMAND = str(Path(sys.executable).with_name("restore-projector"))
 WAIT_S = 40.0
 READY = "Ctrl-C ends all of it."
+EMBEDDED = "Embedded servers, all in memory:"
+LOCAL = "Servers as processes of this machine, gone at the end with their data:"
+NO_ENGINE = {"DOCKER_HOST": "unix:///there/is/none"}
 
 
 @pytest.fixture
@@ -66,6 +71,18 @@ class Dev:
         wait_until(lambda: text in self.out or self.process.poll() is not None, WAIT_S, lambda: self.out + self.err)
         assert text in self.out, self.out + self.err
 
+    def wait_for_process(self, word: str) -> psutil.Process:
+        """One that it has started with this word in its command line."""
+
+        def find() -> psutil.Process | None:
+            assert self.process.poll() is None, self.out + self.err
+            return next((p for p in self.process.children(recursive=True) if word in _words(p)), None)
+
+        found = wait_until(find, WAIT_S, lambda: f"{word} runs: {self.out}{self.err}")
+        assert found is not None
+        self._started = self.process.children(recursive=True)
+        return found
+
     def worker(self) -> psutil.Process:
         found = re.search(r"The worker runs, process (\d+)", self.out)
         assert found is not None
@@ -86,7 +103,7 @@ class Dev:
         if number is not None:
             self.process.send_signal(number)
         code = self.process.wait(WAIT_S)
-        assert [p for p in self._started if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+        assert [p for p in self._started if _runs(p)] == []
         assert list(self.temporary.iterdir()) == []
         return int(code)
 
@@ -96,6 +113,20 @@ class Dev:
             for process in [*self.process.children(recursive=True), self.process]:
                 process.kill()
             self.process.wait()
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
@@ -121,11 +152,12 @@ def other_terminal(dev: Dev, *arguments: str) -> str:
 
 @pytest.mark.usefixtures("_wheels")
 def test_it_is_an_installation_that_other_terminals_can_use_and_that_leaves_nothing(tmp_path: Path) -> None:
-    with dev(tmp_path, "--traffic", "30", "--watch") as running:
+    with dev(tmp_path, "--servers", "embedded", "--traffic", "30", "--watch") as running:
         running.wait_until_ready()
         running.wait_for("Execution in progress")
 
-        assert "Embedded servers, all in memory" in running.out
+        assert EMBEDDED in running.out
+        assert CAUTION in running.out
         assert json.loads(running.health("/readyz"))["ready"] is True
         assert b'restore_projector_partitions{state="running"} 3' in running.health("/metrics")
         change = json.loads(other_terminal(running, "watch", "--since", "1h", "--no-follow", "--max", "1", "--json"))
@@ -139,12 +171,143 @@ def test_it_is_an_installation_that_other_terminals_can_use_and_that_leaves_noth
 
 @pytest.mark.usefixtures("_wheels")
 def test_a_worker_that_is_killed_ends_all_of_it_with_exit_code_1(tmp_path: Path) -> None:
-    with dev(tmp_path) as running:
+    with dev(tmp_path, "--servers", "embedded") as running:
         running.wait_until_ready()
         running.worker().kill()
 
         assert running.ends() == 1
         assert "the worker ended with exit code -9" in running.err
+
+
+@pytest.fixture
+def _local() -> None:
+    """Apache Kafka and Redis as processes; where they cannot be had the test is skipped, or fails in CI."""
+    why_not = local_kafka_unavailable()
+    if why_not is not None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why_not)
+    JARS.fetch()
+
+
+@pytest.mark.usefixtures("_local")
+def test_local_servers_are_an_apache_kafka_and_a_redis_on_loopback(tmp_path: Path) -> None:
+    with dev(tmp_path, "--servers", "local") as running:
+        running.wait_until_ready()
+
+        exports = running.exports()
+        address = exports[f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS"]
+        assert re.search(
+            rf"^{LOCAL}\n  Apache Kafka {KAFKA_VERSION}, a process of its own \(Java \d+\), at {address}\n"
+            rf"  (Redis|Valkey) [\d.]+, a process of its own, at {exports[f'{PREFIX}REDIS__URL']}\n",
+            running.out,
+            re.MULTILINE,
+        )
+        assert "for trying things" not in running.out
+        listening = [
+            connection.laddr.ip.removeprefix("::ffff:")
+            for process in running.process.children(recursive=True)
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert len(listening) >= 4, "Kafka's two, Redis's, the worker's"
+        assert set(listening) == {"127.0.0.1"}
+        assert running.ends(signal.SIGINT) == 0
+
+
+@pytest.mark.usefixtures("_local")
+def test_auto_takes_local_servers_where_no_engine_answers(tmp_path: Path) -> None:
+    with dev(tmp_path, **NO_ENGINE) as running:
+        running.wait_for(LOCAL)
+
+        assert running.out.startswith("No more real servers here (docker: no Docker engine answers).\n")
+        assert running.ends(signal.SIGINT) == 0
+
+
+@pytest.mark.usefixtures("_wheels")
+def test_auto_takes_embedded_servers_where_there_is_no_java_either(tmp_path: Path) -> None:
+    with dev(tmp_path, **NO_ENGINE, **only(tmp_path)) as running:
+        running.wait_for(CAUTION)
+
+        why = f"docker: no Docker engine answers; local: no java ({NEEDS_JAVA})"
+        assert running.out.startswith(f"No more real servers here ({why}).\n{EMBEDDED}\n")
+        assert running.ends(signal.SIGINT) == 0
+
+
+@pytest.mark.usefixtures("_local")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+def test_nothing_outlives_a_dev_that_is_killed(tmp_path: Path) -> None:
+    with dev(tmp_path, "--servers", "local") as running:
+        running.wait_until_ready()
+        started = running.process.children(recursive=True)
+        assert len(started) >= 3
+        running.process.kill()
+
+        wait_until(lambda: not any(_runs(p) for p in started), 10, lambda: f"{started} end")
+
+
+@pytest.mark.usefixtures("_local")
+@pytest.mark.parametrize("program", ["kafka.tools.StorageTool", "kafka.Kafka"])
+def test_ctrl_c_while_local_servers_start_ends_them(program: str, tmp_path: Path) -> None:
+    with dev(tmp_path, "--servers", "local") as running:
+        running.wait_for_process(program)
+
+        assert running.ends(signal.SIGINT) == 0
+        assert running.out == "Stopped.\n"
+        assert running.err == ""
+
+
+JAVA_17 = """echo 'openjdk version "17.0.1"' >&2"""
+JAVA_11 = """echo 'openjdk version "11.0.2"' >&2"""
+NEEDS_JAVA = f"Apache Kafka {KAFKA_VERSION} needs Java 17 or later"
+NO_NETWORK = "echo 'Could not resolve host'; exit 1"
+
+
+def only(directory: Path, **programs: str) -> dict[str, str]:
+    """A machine that has these programs, shell scripts each, and no jars in its cache."""
+    place = directory / "bin"
+    place.mkdir()
+    for name, script in programs.items():
+        (place / name).write_text(f"#!/bin/sh\n{script}\n")
+        (place / name).chmod(0o755)
+    return {"PATH": str(place), "JAVA_HOME": "", "XDG_CACHE_HOME": str(directory / "cache")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "programs", "why"),
+    [
+        ("docker", {}, ["no Docker engine answers"]),
+        ("local", {}, [f"no java ({NEEDS_JAVA})"]),
+        ("local", {"java": JAVA_11}, [f"java is 11 ({NEEDS_JAVA})"]),
+        ("local", {"java": JAVA_17}, [f"no mvn to fetch Apache Kafka {KAFKA_VERSION}"]),
+        (
+            "local",
+            {"java": JAVA_17, "mvn": NO_NETWORK},
+            [
+                f"mvn could not fetch Apache Kafka {KAFKA_VERSION}",
+                "mvn ended with exit code 1: Could not resolve host",
+            ],
+        ),
+    ],
+)
+def test_servers_that_are_chosen_and_cannot_be_had_are_exit_code_2(
+    kind: str, programs: dict[str, str], why: list[str], tmp_path: Path
+) -> None:
+    with dev(tmp_path, "--servers", kind, **NO_ENGINE, **only(tmp_path, **programs)) as running:
+        assert running.ends() == 2
+        first, *others = why
+        said = [f"--servers {kind} cannot be had here: {first}", *others]
+        assert running.err.splitlines() == [f"restore-projector: {line}" for line in said]
+
+
+@pytest.mark.usefixtures("_wheels")
+def test_ctrl_c_while_maven_fetches_ends_it(tmp_path: Path) -> None:
+    machine = only(tmp_path, java=JAVA_17, mvn="exec /bin/sleep 600")
+    with dev(tmp_path, "--servers", "local", **machine) as running:
+        running.wait_for_process("600")
+
+        assert running.out.startswith(f"Maven fetches Apache Kafka {KAFKA_VERSION}, once, into {tmp_path}/cache/")
+        assert running.ends(signal.SIGINT) == 0
+        assert running.out.endswith("…\nStopped.\n")
+        assert [file.suffix for file in (tmp_path / "cache" / "restore-projector").iterdir()] == [".lock"]
 
 
 @pytest.fixture
