@@ -28,6 +28,7 @@ from projections.record import (
     encode_internal,
 )
 from projections.record import Record as StoreRecord
+from projections.rules import is_unfinished
 from projections.workspace import Workspace
 from worker.errors import StoreDamaged
 from worker.partition import Partition
@@ -187,8 +188,9 @@ class Batcher:
             headers.append(("revision", str(gone.revision).encode()))
             batch.writes.append(StoredRun(key, None))
         else:
-            value = encode(current_document(workspace, record))
-            batch.writes.append(StoredRun(key, value, record.state, record.changed_at))
+            document = current_document(workspace, record)
+            value = encode(document)
+            batch.writes.append(StoredRun(key, value, record.state, record.changed_at, is_unfinished(document)))
         batch.outputs.append(self._output(batch, self._topics.decision_state, key, value, headers))
 
     @staticmethod

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from contracts.events import Record
 from projections.record import Key
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Of what a partition's store holds beside the records, and under which names. Raised by hand when that changes, also
 when other rules await something (`projections.rules.is_unfinished`): a store of another layout is restored in full."""
 
@@ -87,12 +87,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run's record for the store: the document's bytes and what the indexes need; all None when it was deleted."""
+    """A run's record for the store: the document's bytes and what the indexes need; all None when it was deleted.
+
+    `unfinished`: something is still awaited of it (`projections.rules.is_unfinished`).
+    """
 
     key: Key
     value: bytes | None
     state: str | None = None
     changed_at: int | None = None
+    unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
     <namespace>:{p}:run:<tenant>/<run>  state documents
     <namespace>:{p}:<kind>:<tenant>/<id>  internal records
     <namespace>:{p}:runs:<tenant>[:<state>]  sorted sets of run ids by `changed_at`
+    <namespace>:{p}:unfinished:<state>  sorted sets of <tenant>/<run> by `changed_at`: of which something is awaited
     <namespace>:{p}:deadlines           sorted set of internal keys by `due`
 
 Nothing is retried here: a request whose answer is lost may have been carried out, and the one way to recover finds out.
@@ -21,14 +22,15 @@ from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
 
-from contracts.decision import STATES
+from contracts.decision import STATES, State
 from contracts.ids import split_internal_key
 from projections.record import INTERNAL_KINDS, Key, Kind
-from projections.rules import POLICY
+from projections.rules import POLICY, UNFINISHED
 from worker.errors import PositionMoved, RedisUnreachable
 from worker.ports import LAYOUT, Position, Stored, StoredRun, StoreStatus
 
 STATE_INDEX: Final[dict[str, int]] = {state: at for at, state in enumerate(STATES, 1)}
+UNFINISHED_INDEX: Final[dict[str, int]] = {state: at for at, state in enumerate(UNFINISHED, 1)}
 READ_CHUNK: Final = 2_000
 """Keys in one read: 6 MB of documents, a few ms in which Redis answers nobody else."""
 SWEEP_CHUNK: Final = 1_000
@@ -45,6 +47,11 @@ def connect(url: str, timeout_ms: int) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
+
+
+def unfinished_key(namespace: str, partition: int, state: State) -> str:
+    """The name of the sorted set of a partition's runs in a state of which something is still awaited."""
+    return f"{namespace}:{{{partition}}}:unfinished:{state}"
 
 
 @contextmanager
@@ -126,8 +133,9 @@ class RedisStore:
         for write in writes:
             call.add(write)
         status = "restoring" if restoring else "ready"
-        head = (after.state, after.internal, status, applied_at, "" if policy is None else policy, len(STATES))
-        self._guarded(self._apply_script, partition, before, call.keys, (*head, *call.operations))
+        moved = (after.state, after.internal, status, applied_at, "" if policy is None else policy)
+        args = (*moved, len(STATES), len(UNFINISHED), *call.operations)
+        self._guarded(self._apply_script, partition, before, call.keys, args)
 
     def wipe(
         self, partition: int, before: StoreStatus | None, start: Position, log_id: str, *, applied_at: int
@@ -191,6 +199,7 @@ class _ApplyCall:
         self._partition = partition
         self._blocks: dict[str, int] = {}
         self.keys: list[str] = [store.key(partition, "deadlines")]
+        self.keys += (store.key(partition, f"unfinished:{state}") for state in UNFINISHED)
         self.operations: list[str | bytes | int] = []
 
     def add(self, write: Stored) -> None:
@@ -199,12 +208,12 @@ class _ApplyCall:
         if isinstance(write, StoredRun):
             block = self._block(key.tenant)
             if write.value is None:
-                self.operations += ("no-run", at, block, key.id)
+                self.operations += ("no-run", at, block, key.id, str(key))
             else:
                 assert write.state is not None, "a document has a state"
                 assert write.changed_at is not None, "and a time of its last change"
-                state = STATE_INDEX[write.state]
-                self.operations += ("run", at, block, key.id, write.value, state, write.changed_at)
+                state, awaited = STATE_INDEX[write.state], UNFINISHED_INDEX[write.state] if write.unfinished else 0
+                self.operations += ("run", at, block, key.id, str(key), write.value, state, awaited, write.changed_at)
         elif write.value is None:
             self.operations += ("no-record", at, str(key))
         else:

@@ -19,7 +19,7 @@ from contracts.events import Record
 from contracts.ids import split_internal_key, split_run_key
 from contracts.times import parse_time
 from projections.record import INTERNAL_KINDS, Key, Kind
-from projections.rules import POLICY
+from projections.rules import POLICY, is_unfinished
 from worker.errors import Unfit
 from worker.partition import Partition
 from worker.ports import (
@@ -125,7 +125,8 @@ def _stored_run(record: Record) -> StoredRun:
     if record.value is None:
         return StoredRun(key, None)
     document = decode(record.value)
-    return StoredRun(key, record.value, document["state"], parse_time(document["changed_at"]))
+    changed_at = parse_time(document["changed_at"])
+    return StoredRun(key, record.value, document["state"], changed_at, is_unfinished(document))
 
 
 def _stored_internal(record: Record) -> StoredInternal:

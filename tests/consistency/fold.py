@@ -28,6 +28,9 @@ Source = tuple[str, int, int]
 """Topic, partition and offset of an input record."""
 
 
+UNFINISHED = ("not_executed", "in_progress", "completed_proof_incomplete")
+"""States in which something is still awaited, unless of a dry run: said here once more, and not as the rules say it."""
+
 REFUSAL = Rejected("too_large", "expected an event whose outputs Kafka takes, got one that makes a larger record")
 
 
@@ -41,12 +44,13 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What the store's indexes say of a run; `changed_at` in ms."""
+    """What the store's indexes say of a run; `changed_at` in ms. `unfinished`: something is still awaited of it."""
 
     tenant: str
     run: str
     state: str
     changed_at: int
+    unfinished: bool
 
 
 @dataclass(slots=True)
@@ -126,7 +130,8 @@ class _Folding:
             assert record is not None
             if isinstance(record, RunRecord):
                 assert record.state is not None
-                folded.index[str(key)] = Indexed(key.tenant, key.id, record.state, record.changed_at)
+                unfinished = record.state in UNFINISHED and not record.run.is_dry_run
+                folded.index[str(key)] = Indexed(key.tenant, key.id, record.state, record.changed_at, unfinished)
                 continue
             folded.internal[str(key)] = encode_internal(record)
             if not isinstance(record, DeletedRun) and record.due is not None:

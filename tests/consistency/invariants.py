@@ -280,6 +280,8 @@ def _indexes_in_redis_agree(case: Case) -> Iterator[str]:
         for run in folded.index.values():
             expected[f"{prefix}:runs:{run.tenant}"][run.run] = run.changed_at
             expected[f"{prefix}:runs:{run.tenant}:{run.state}"][run.run] = run.changed_at
+            if run.unfinished:
+                expected[f"{prefix}:unfinished:{run.state}"][f"{run.tenant}/{run.run}"] = run.changed_at
         # Of deadlines the log itself says when they are: see MERGE_SLACK_MS.
         for key, value in last_values(seen.log[seen.topics.internal, number]).items():
             due = _decoded(value).get("due")

@@ -51,7 +51,8 @@ def refused(admin: Redis) -> list[Any]:
 def work(store: RedisStore) -> None:
     """All that a worker does with its store: take over, restore, read, publish, delete, begin anew."""
     store.wipe(0, store.status(0), EMPTY, "life", applied_at=1)
-    there: list[Stored] = [StoredRun(RUN, b"{}", "failed", 7), StoredInternal(OPERATION, b"{}", due=5)]
+    running = StoredRun(Key("run", "t-1", "rr-2"), b"{}", "in_progress", 8, unfinished=True)
+    there: list[Stored] = [StoredRun(RUN, b"{}", "failed", 7), running, StoredInternal(OPERATION, b"{}", due=5)]
     gone: list[Stored] = [StoredRun(RUN, None, None, None), StoredInternal(OPERATION, None)]
     store.apply(0, EMPTY, FULL, there, restoring=True, applied_at=2, policy=1)
     assert store.read(0, FULL, [RUN, OPERATION]) == [b"{}", b"{}"]
@@ -97,7 +98,8 @@ def test_the_reader_sees_what_the_worker_wrote(guarded_redis: GuardedRedis, admi
     assert seen.document == b"{}"
     with guarded_redis.client("reader") as client:
         assert client.zrange("restore:{0}:runs:t-1:failed", 0, -1) == [b"rr-1"]
-        assert client.zcard("restore:{0}:runs:t-1") == 1
+        assert client.zcard("restore:{0}:runs:t-1") == 2
+        assert client.zcount("restore:{0}:unfinished:in_progress", "-inf", "(10") == 1
         assert client.hgetall("restore:{0}:position")[b"generation"] == b"g2"
     assert refused(admin) == []
 

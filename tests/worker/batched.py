@@ -11,6 +11,7 @@ from contracts.documents import change_headers
 from contracts.events import Record
 from projections.advance import Input, Outcome
 from projections.record import Key, OperationRecord, SnapshotRecord
+from projections.rules import is_unfinished
 from tests.projections.builders import TOPICS, Fold, ms
 from tests.worker.fakes import FakeStore
 from worker.batch import Batch, Batcher
@@ -111,3 +112,5 @@ def assert_same(worker: Batched, fold: Fold) -> None:
     assert copy.dues == {key: due for key, due in dues.items() if due is not None}
     documents = {key: decode(value) for key, value in fold.stored().items() if key.kind == "run"}
     assert {key: state for key, (state, _) in copy.index.items()} == {k: d["state"] for k, d in documents.items()}
+    unfinished = {key for key, document in documents.items() if is_unfinished(document)}
+    assert copy.unfinished == {key: entry for key, entry in copy.index.items() if key in unfinished}

@@ -343,6 +343,7 @@ class Copy:
     values: dict[Key, bytes] = field(default_factory=dict)
     dues: dict[Key, int] = field(default_factory=dict)
     index: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    unfinished: dict[Key, tuple[str, int]] = field(default_factory=dict)
 
 
 class FakeStore(Faults):
@@ -430,13 +431,16 @@ class FakeStore(Faults):
 
 def _write(copy: Copy, write: Stored) -> None:
     if write.value is None:
-        for kept in (copy.values, copy.dues, copy.index):
+        for kept in (copy.values, copy.dues, copy.index, copy.unfinished):
             kept.pop(write.key, None)
         return
     copy.values[write.key] = write.value
     if isinstance(write, StoredRun):
         assert write.state is not None and write.changed_at is not None
         copy.index[write.key] = (write.state, write.changed_at)
+        copy.unfinished.pop(write.key, None)
+        if write.unfinished:
+            copy.unfinished[write.key] = (write.state, write.changed_at)
     elif write.due is None:
         copy.dues.pop(write.key, None)
     else:

@@ -18,9 +18,11 @@ from contracts.facts import ENTITIES, Entity
 from contracts.ids import partition_of
 from contracts.times import format_time
 from projections.inputs import InputDecoder
+from projections.record import Key
+from projections.rules import UNFINISHED
 from tests.consistency.fold import Folded, fold
 from tests.contracts.records import PARTITIONS, binary, state
-from tests.worker.fakes import TOPICS, Broker, FakeClock, FakeLog, FakeStore, Notes
+from tests.worker.fakes import TOPICS, Broker, Copy, FakeClock, FakeLog, FakeStore, Notes
 from worker.loop import IDLE_DELAY_MS, Limits, Worker
 from worker.partition import Phase
 
@@ -215,10 +217,18 @@ class Site:
         assert {str(key): state for key, (state, _) in copy.index.items()} == {
             key: decode(value)["state"] for key, value in last.items() if key in state
         }
+        assert {str(key): entry for key, entry in copy.unfinished.items()} == {
+            str(key): entry for key, entry in copy.index.items() if entry[0] in UNFINISHED and not _is_dry(copy, key)
+        }
         assert not copy.status.restoring
 
     def _records(self, topic: str, number: int) -> list[Record]:
         return self.broker.read((topic, number), 0, 2**40)[0]
+
+
+def _is_dry(copy: Copy, run: Key) -> bool:
+    """Of a dry run nothing is awaited, although its state is one in which something may be."""
+    return bool(decode(copy.values[run])["diagnostics"]["inputs"]["restore_run"]["is_dry_run"])
 
 
 def _published(record: Record) -> tuple[int, bytes | None]:

@@ -11,7 +11,7 @@ from contracts.decision import encode
 from contracts.events import Record
 from projections.record import DeletedRun, Key, OperationRecord, SnapshotRecord, encode_internal
 from projections.rules import POLICY
-from tests.projections.builders import Fold, restore_that_went_well
+from tests.projections.builders import Fold, restore_that_went_well, run
 from tests.worker.fakes import NOW, TOPICS, Broker, FakeClock, FakeLog, FakeStore
 from worker.errors import PositionMoved, Unfit
 from worker.merge import Merge
@@ -267,10 +267,20 @@ def records(*outputs: Output) -> LogSlice:
     return LogSlice(state, [r for r in read if r.topic != TOPICS.decision_state], 0, 0)
 
 
-def test_a_document_is_stored_with_what_the_indexes_need() -> None:
-    value = FOLD.stored()[RUN]
+@pytest.mark.parametrize(
+    ("fold", "state", "unfinished"),
+    [
+        (FOLD, "completed_with_evidence", False),
+        (Fold(run(status="running")), "in_progress", True),
+        (Fold(run(status="draft")), "not_executed", True),
+        (Fold(run(status="draft", is_dry_run=True)), "not_executed", False),
+    ],
+    ids=["proven", "running", "draft", "dry run"],
+)
+def test_a_document_is_stored_with_what_the_indexes_need(fold: Fold, state: str, unfinished: bool) -> None:
+    value = fold.stored()[RUN]
     (write,) = stored_records(records(output(RUN, value)))
-    assert write == StoredRun(RUN, value, "completed_with_evidence", NOW)
+    assert write == StoredRun(RUN, value, state, NOW, unfinished)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from redis import Redis
 
 from contracts.decision import STATES
 from projections.record import Key
-from projections.rules import POLICY
+from projections.rules import POLICY, UNFINISHED
 from tests.servers.plugin import MakesRedis, Space
 from tests.servers.ports import RedisServer
 from tests.worker.fakes import FakeStore
@@ -68,8 +68,10 @@ def apply(store: Store, before: Position, after: Position, *writes: Stored, part
     store.apply(partition, before, after, writes, restoring=False, applied_at=2)
 
 
-def a_run(value: bytes = b"{}", state: str = "failed", changed_at: int = 7, key: Key = RUN) -> StoredRun:
-    return StoredRun(key, value, state, changed_at)
+def a_run(
+    value: bytes = b"{}", state: str = "failed", changed_at: int = 7, key: Key = RUN, *, unfinished: bool = False
+) -> StoredRun:
+    return StoredRun(key, value, state, changed_at, unfinished)
 
 
 def test_at_first_there_is_no_status(store: Store) -> None:
@@ -227,20 +229,21 @@ def _any_write(chosen: random.Random, key: Key) -> Stored:
     value = None if chosen.random() < 0.3 else chosen.randbytes(9)
     if key.kind != "run":
         return StoredInternal(key, value, chosen.choice((None, chosen.randrange(10**13))) if value else None)
-    return (
-        StoredRun(key, None)
-        if value is None
-        else StoredRun(key, value, chosen.choice(STATES), chosen.randrange(10**13))
-    )
+    if value is None:
+        return StoredRun(key, None)
+    state = chosen.choice(STATES)
+    return StoredRun(key, value, state, chosen.randrange(10**13), state in UNFINISHED and chosen.random() < 0.7)
 
 
 def _assert_listed(place: Place, memory: FakeStore) -> None:
-    """Each run is in the list of its tenant and in that of its state, and nowhere else."""
+    """Each run is in the list of its tenant, in that of its state, in that of the unfinished, and nowhere else."""
     expected: dict[str, dict[str, int]] = {}
+    for key, (state, changed_at) in memory.copies[0].unfinished.items():
+        expected.setdefault(f"{{0}}:unfinished:{state}", {})[str(key)] = changed_at
     for key, (state, changed_at) in memory.copies[0].index.items():
         for name in (f"{{0}}:runs:{key.tenant}", f"{{0}}:runs:{key.tenant}:{state}"):
             expected.setdefault(name, {})[key.id] = changed_at
-    listed = {name: place.members(name) for name in place.names() if name.startswith("{0}:runs:")}
+    listed = {name: place.members(name) for name in place.names() if name.startswith(("{0}:runs:", "{0}:unfinished:"))}
     assert listed == expected
 
 
@@ -258,6 +261,32 @@ def test_a_run_is_listed_under_its_state_alone(place: Place) -> None:
 
     apply(place.store, last, Position("g1", 10, 9), StoredRun(RUN, None))
     assert place.members("{0}:runs:t-1") == place.members("{0}:runs:t-1:failed") == {"rr-2": 7}
+
+
+def test_a_run_is_among_the_unfinished_of_its_state_while_something_is_awaited_of_it(place: Place) -> None:
+    """By tenant and run, as they are those of a whole partition."""
+    begin(place.store)
+    position = START
+
+    def listed_after(*writes: Stored) -> dict[str, dict[str, int]]:
+        nonlocal position
+        before, position = position, Position("g1", position.state + 1, 0)
+        apply(place.store, before, position, *writes)
+        names = sorted(name for name in place.names() if ":unfinished:" in name)
+        return {name.removeprefix("{0}:unfinished:"): place.members(name) for name in names}
+
+    other = a_run(state="not_executed", changed_at=3, key=Key("run", "t-2", "rr-1"), unfinished=True)
+    assert listed_after(a_run(state="not_executed", changed_at=5, unfinished=True), other) == {
+        "not_executed": {"t-1/rr-1": 5, "t-2/rr-1": 3}
+    }
+    assert listed_after(a_run(state="in_progress", changed_at=6, unfinished=True)) == {
+        "in_progress": {"t-1/rr-1": 6},
+        "not_executed": {"t-2/rr-1": 3},
+    }
+    assert listed_after(a_run(state="in_progress", changed_at=8, unfinished=True))["in_progress"] == {"t-1/rr-1": 8}
+    assert listed_after(a_run(state="needs_review", changed_at=9)) == {"not_executed": {"t-2/rr-1": 3}}
+    assert listed_after(a_run(state="not_executed", changed_at=10)) == {"not_executed": {"t-2/rr-1": 3}}
+    assert listed_after(StoredRun(other.key, None)) == {}
 
 
 def test_only_its_own_partition_and_namespace_are_wiped(place: Place) -> None:

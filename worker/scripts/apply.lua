@@ -2,13 +2,15 @@
 --
 -- Whoever passes the check holds what the log says behind exactly this position, so it does not matter who it is.
 --
--- KEYS[1]  position        KEYS[2]  deadlines
+-- KEYS[1]  position        KEYS[2]  deadlines        KEYS[3..] unfinished:<state> of each state that has one
 -- KEYS[..] the records' keys, and for each tenant a block of keys: runs:<tenant>, then runs:<tenant>:<state> of each state
 -- ARGV[1..3]  generation, state, internal that the store must be at
--- ARGV[4..9]  state, internal to move to; status; applied_at; policy ('' leaves it); number of states
+-- ARGV[4..9]  state, internal to move to; status; applied_at; policy ('' leaves it); number of states;
+--             number of those with unfinished:<state>
 -- ARGV[..]    operations:
---   'run',      key, block, run id, value, index of its state (from 1), changed_at     key and block: indexes into KEYS
---   'no-run',   key, block, run id
+--   'run',      key, block, run id, <tenant>/<run>, value, index of its state, of its unfinished:<state> (0: in none),
+--               changed_at     key and block: indexes into KEYS; the others count from 1
+--   'no-run',   key, block, run id, <tenant>/<run>
 --   'record',   key, member, value, deadline or ''
 --   'no-record', key, member
 -- returns  {1} or {0, generation, state, internal}
@@ -18,34 +20,40 @@ if at[1] ~= ARGV[1] or at[2] ~= ARGV[2] or at[3] ~= ARGV[3] then
   return {0, at[1], at[2], at[3]}
 end
 
-local states = tonumber(ARGV[9])
+local states, unfinished = tonumber(ARGV[9]), tonumber(ARGV[10])
 
--- A run is in the set of exactly one state; which one it was in before need not be known.
-local function leave(block, id, stays)
-  for s = 1, states do
+-- A run is in the set of exactly one state, and in one of the unfinished at most; where it was before need not be known.
+local function leave(first, number, member, stays)
+  for s = 1, number do
     if s ~= stays then
-      redis.call('ZREM', KEYS[block + s], id)
+      redis.call('ZREM', KEYS[first + s], member)
     end
   end
 end
 
-local i = 10
+local i = 11
 while i <= #ARGV do
   local what = ARGV[i]
   local key = KEYS[tonumber(ARGV[i + 1])]
   if what == 'run' then
-    local block, id, state = tonumber(ARGV[i + 2]), ARGV[i + 3], tonumber(ARGV[i + 5])
-    redis.call('SET', key, ARGV[i + 4])
-    leave(block, id, state)
-    redis.call('ZADD', KEYS[block], ARGV[i + 6], id)
-    redis.call('ZADD', KEYS[block + state], ARGV[i + 6], id)
-    i = i + 7
+    local block, id, member = tonumber(ARGV[i + 2]), ARGV[i + 3], ARGV[i + 4]
+    local state, awaited, changed_at = tonumber(ARGV[i + 6]), tonumber(ARGV[i + 7]), ARGV[i + 8]
+    redis.call('SET', key, ARGV[i + 5])
+    leave(block, states, id, state)
+    redis.call('ZADD', KEYS[block], changed_at, id)
+    redis.call('ZADD', KEYS[block + state], changed_at, id)
+    leave(2, unfinished, member, awaited)
+    if awaited > 0 then
+      redis.call('ZADD', KEYS[2 + awaited], changed_at, member)
+    end
+    i = i + 9
   elseif what == 'no-run' then
     local block, id = tonumber(ARGV[i + 2]), ARGV[i + 3]
     redis.call('DEL', key)
-    leave(block, id, 0)
+    leave(block, states, id, 0)
     redis.call('ZREM', KEYS[block], id)
-    i = i + 4
+    leave(2, unfinished, ARGV[i + 4], 0)
+    i = i + 5
   elseif what == 'record' then
     redis.call('SET', key, ARGV[i + 3])
     if ARGV[i + 4] == '' then
