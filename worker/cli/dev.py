@@ -72,11 +72,7 @@ def dev(
     servers: Annotated[
         Choice,
         typer.Option(
-            help="external: those that RESTORE_PROJECTOR_… name. docker: Apache Kafka and Redis in containers (the"
-            " extra `docker`). local: Apache Kafka and Redis as processes (Java 17; Kafka's jars come by Maven, once)."
-            " embedded: a Kafka-compatible broker and a Valkey (the extra `demo`), in memory. auto: external if"
-            " RESTORE_PROJECTOR_KAFKA__BOOTSTRAP_SERVERS is set, else the first of the others that can be had, in this"
-            " order."
+            help="Which Kafka and Redis; auto: the first of the others that can be had, and why none before it."
         ),
     ] = Choice.auto,
     partitions: Annotated[int, typer.Option(min=1, max=100, help="Of the topics, if none is there yet.")] = 3,
@@ -94,9 +90,16 @@ def dev(
     Says which servers, where health and metrics are, and what to export in other terminals, so that `watch`, `explain`
     and `simulate` find it. Missing topics are made, without replicas. The worker's log goes to standard error.
 
-    Servers of its own listen on this machine only, and what is in them goes at the end. Embedded ones are for trying
-    things: the broker's transactions are not those of Apache Kafka. Ctrl-C or SIGTERM ends all of it, also while it
-    starts, exit code 0; servers that are chosen and cannot be had are exit code 2.
+    Servers are, the most real first:
+
+    * external: those that the settings name; auto takes them if RESTORE_PROJECTOR_KAFKA__BOOTSTRAP_SERVERS is set
+    * docker: Apache Kafka and Redis in containers; needs an engine, and the extra `docker`
+    * local: Apache Kafka and Redis or Valkey as processes; needs Java 17 and, the first time, Maven
+    * embedded: a broker that speaks Kafka's protocol, and a Valkey, in memory; needs the extra `demo`. They are for
+      trying things: this broker's transactions are not those of Apache Kafka.
+
+    All but external ones listen on this machine only, and what is in them goes at the end. Servers that are chosen and
+    cannot be had are exit code 2. Ctrl-C or SIGTERM ends all of it, also while it starts, exit code 0.
     """
     stop = _told_to_stop()
     with suppress(StartInterrupted), ExitStack() as stack:
