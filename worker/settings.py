@@ -33,6 +33,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from contracts.decision import State
 from contracts.events import MAX_VALUE_BYTES
 from contracts.ids import Partitioner
 from contracts.topics import DEFAULT_PREFIX, Topics
@@ -42,6 +43,7 @@ PREFIX = "RESTORE_PROJECTOR_"
 SECRETS_DIR_VARIABLE = f"{PREFIX}SECRETS_DIR"
 ENV_FILE = ".env"
 MASK = "**********"
+YEAR_MINUTES = 366 * 24 * 60
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -266,6 +268,34 @@ class LimitsSettings(_Group):
     )
 
 
+class OverdueSettings(_Group):
+    """After how long a restore of which something is still awaited is overdue; None: never. A field for each state."""
+
+    not_executed_minutes: int | None = Field(
+        None,
+        ge=1,
+        le=YEAR_MINUTES,
+        description="How long a restore may be in preparation before it is overdue; unset: as long as its owner wants.",
+    )
+    in_progress_minutes: int | None = Field(
+        240,
+        ge=1,
+        le=YEAR_MINUTES,
+        description="How long a restore may be in progress before it is overdue: longer than the longest takes.",
+    )
+    completed_proof_incomplete_minutes: int | None = Field(
+        1440,
+        ge=1,
+        le=YEAR_MINUTES,
+        description="How long a completed restore may wait for its proof before it is overdue.",
+    )
+
+    def limit_ms(self, state: State) -> int | None:
+        """How long a restore may be in a state of `projections.rules.UNFINISHED`; None: for ever."""
+        minutes: int | None = getattr(self, f"{state}_minutes")
+        return None if minutes is None else minutes * 60_000
+
+
 class HttpSettings(_Group):
     """Health and metrics of `run`."""
 
@@ -301,6 +331,7 @@ class Settings(BaseSettings):
     topics: TopicsSettings = TopicsSettings()
     redis: RedisSettings = RedisSettings()
     limits: LimitsSettings = LimitsSettings()
+    overdue: OverdueSettings = OverdueSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 

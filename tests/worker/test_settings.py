@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from contracts.topics import Topics
+from projections.rules import UNFINISHED
 from tests.worker.clean import without_settings
 from worker.errors import ConfigurationError
 from worker.settings import (
@@ -53,6 +54,23 @@ def test_the_environment_sets_values(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.topic_names == Topics("staging")
     assert settings.http.port == 9090
     assert settings.log.level == "debug"
+
+
+def test_every_state_in_which_something_is_awaited_has_a_time_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore in preparation may wait as long as its owner wants, unless that is set."""
+    assert {state: load_settings().overdue.limit_ms(state) for state in UNFINISHED} == {
+        "not_executed": None,
+        "in_progress": 4 * 3_600_000,
+        "completed_proof_incomplete": 24 * 3_600_000,
+    }
+    set_variables(monkeypatch, OVERDUE__NOT_EXECUTED_MINUTES="2")
+    assert load_settings().overdue.limit_ms("not_executed") == 120_000
+
+
+def test_a_time_after_which_everything_is_overdue_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert complaint(monkeypatch, OVERDUE__IN_PROGRESS_MINUTES="0") == (
+        "RESTORE_PROJECTOR_OVERDUE__IN_PROGRESS_MINUTES is '0': expected a whole number from 1 to 527040"
+    )
 
 
 def test_an_empty_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
