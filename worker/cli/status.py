@@ -45,8 +45,8 @@ def status(
     in records (markers of transactions included) and in seconds that the oldest of them has waited. `store` is the next
     offset of decision-state and of internal that Redis does not have, and by how many records that is behind.
 
-    Exit code 1 when something is wrong: a partition that is not well, an open dead letter, Redis that does not answer;
-    with --overdue when there is a restore to list.
+    Exit code 1 when something is wrong: a partition that is not well, an open dead letter; with --overdue when there is
+    a restore to list. 3 when Kafka or Redis cannot be reached; what the other one says is shown all the same.
     """
     from worker.settings import load_settings
 
@@ -66,7 +66,14 @@ def status(
         from worker.cli.status_screen import print_report
 
         print_report(report)
-    raise typer.Exit(0 if report.well else 1)
+    raise typer.Exit(exit_code(report))
+
+
+def exit_code(report: Report) -> int:
+    """0 all is well, 1 something is wrong, 3 Redis cannot be reached."""
+    if report.survey.store_error is not None:
+        return 3
+    return 0 if report.well else 1
 
 
 def _look(settings: Settings) -> Report:

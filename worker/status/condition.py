@@ -94,7 +94,7 @@ def _owned_by_nobody(view: View) -> Finding | None:
     workers = "no worker runs" if not survey.members else f"none of {len(survey.members)} workers has it"
     if facts.oldest is not None:
         # It may have been so before: nothing came that would show it.
-        return Finding(f"{workers}, {_records(facts.waiting)} wait", facts.oldest, "restore-projector run")
+        return Finding(f"{workers}, {_wait(facts.waiting)}", facts.oldest, "restore-projector run")
     return Finding(f"{workers}, nothing waits", None, "restore-projector run")
 
 
@@ -118,7 +118,8 @@ def _restoring(view: View) -> Finding | None:
     elif not store.follows:
         cause = "Redis holds a copy of topics that were deleted or made anew; its worker will restore it"
     else:
-        cause = f"{_records(store.behind)} to go{_time_left(store.behind, view.motion.restored)}"
+        left = _time_left(store.behind, view.motion.restored)
+        cause = f"{_records(store.behind)} to go" + (f", about {left}" if left else "")
     full = view.survey.store_full
     if full is not None:
         return Finding(f"{cause}. {_full(full)}", _since(store), "redis-cli INFO memory")
@@ -154,7 +155,7 @@ def _stuck(view: View) -> Finding | None:
         return None
     owner = view.facts.owner
     whose = "its worker" if owner is None else f"its worker {owner.name} on {owner.host}"
-    cause = f"{_records(view.facts.waiting)} wait, the oldest for {span(view.late_ms)}, and {whose} takes none"
+    cause = f"{_wait(view.facts.waiting)}, the oldest for {span(view.late_ms)}, and {whose} takes none"
     full = view.survey.store_full
     if full is not None:
         return Finding(f"{cause}. {_full(full)}", _last_sign(view), "redis-cli INFO memory")
@@ -165,16 +166,17 @@ def _slow(view: View) -> Finding | None:
     if view.late_ms < LATE_MS:
         return None
     facts, motion = view.facts, view.motion
-    cause = f"{_records(facts.waiting)} wait, the oldest for {span(view.late_ms)}"
+    cause = f"{_wait(facts.waiting)}, the oldest for {span(view.late_ms)}"
     if motion.taken is None or motion.arrived is None:
         return Finding(cause, facts.oldest, "restore-projector status --watch")
     gained = motion.taken - motion.arrived
     speeds = f"{motion.taken:,.0f} a second are taken, {motion.arrived:,.0f} come in"
-    outlook = _time_left(facts.waiting, gained) or ": it falls behind"
+    left = _time_left(facts.waiting, gained)
+    outlook = f"about {left} to go" if left else "it falls behind"
     members = len(view.survey.members)
     more = members < len(view.survey.partitions)
     return Finding(
-        f"{cause}; {speeds}{outlook}",
+        f"{cause}; {speeds}: {outlook}",
         facts.oldest,
         "restore-projector run" if more and gained <= 0 else "restore-projector status --watch",
     )
@@ -184,7 +186,7 @@ def _caught_up(view: View) -> Finding | None:
     facts = view.facts
     if not facts.waiting and view.survey.at - facts.stream_time > IDLE_MS:
         return None
-    return Finding(f"{_records(facts.waiting)} wait" if facts.waiting else "nothing waits")
+    return Finding(f"{_wait(facts.waiting)}" if facts.waiting else "nothing waits")
 
 
 def _idle(view: View) -> Finding | None:
@@ -225,11 +227,15 @@ def _records(count: int) -> str:
     return "1 record" if count == 1 else f"{count:,} records"
 
 
-def _time_left(count: int, a_second: float | None) -> str:
-    """`: about 40 s to go`; nothing where it gets no less, or not noticeably."""
+def _wait(count: int) -> str:
+    return f"{_records(count)} {'waits' if count == 1 else 'wait'}"
+
+
+def _time_left(count: int, a_second: float | None) -> str | None:
+    """`40 s`; None where it gets no less, or not noticeably."""
     if a_second is None or a_second < 1:
-        return ""
-    return f": about {span(max(1_000, round(count / a_second) * 1000))} to go"
+        return None
+    return span(max(1, round(count / a_second)) * 1000)
 
 
 def _full(full: tuple[int, int]) -> str:

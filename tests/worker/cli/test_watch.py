@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import re
 import secrets
 import signal
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fcntl import ioctl
 from pathlib import Path
-from termios import TIOCSWINSZ
 from typing import Any
 
 import pytest
@@ -27,6 +22,7 @@ from tests.servers.plugin import MakesKafka, Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
 from tests.worker.cli.conftest import Command
+from tests.worker.cli.terminal import on_a_terminal, without_colours
 from worker.cli.moments import moment
 from worker.durations import span
 from worker.settings import Settings
@@ -230,34 +226,12 @@ def test_nothing_is_missed_and_nothing_shown_twice_while_kafka_is_killed(
         assert "is back" in watch.messages()
 
 
-def on_a_terminal(settings: Settings, columns: int, *options: str) -> list[str]:
-    """What `watch` shows on a terminal of so many columns, colours and all."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    variables = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
-    process = subprocess.Popen(
-        [COMMAND, "watch", "--since", "1h", "--no-follow", *options],
-        env={**variables, **environment(settings), "TERM": "xterm-256color"}, stdout=theirs, stdin=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    output = b""
-    try:
-        while chunk := os.read(ours, 4096):
-            output += chunk
-    except OSError:
-        pass  # how Linux says that nobody has the terminal's other end any more
-    finally:
-        os.close(ours)
-        assert process.wait(WAIT_S) == 0
-    return output.decode().splitlines()
-
-
 def test_on_a_terminal_a_change_is_one_coloured_line_however_long_its_names(settings: Settings) -> None:
     long = a_change("r" * 128, "completed_proof_incomplete", "completed_with_evidence", tenant="t" * 128)
     with changes_of(settings) as changes:
         changes.publish(FAILED, long, REVIEW)
 
-    day, *lines = on_a_terminal(settings, 80)
+    day, *lines = on_a_terminal(80, environment(settings), "watch", "--since", "1h", "--no-follow").lines
 
     plain = [without_colours(line) for line in lines]
     assert "2026-11-01" in day
@@ -266,7 +240,3 @@ def test_on_a_terminal_a_change_is_one_coloured_line_however_long_its_names(sett
     assert plain[2].startswith("10:01:00 ▼ t-1             rr-3             Completed with items needing review")
     assert [len(line) <= 80 for line in plain] == [True] * 3
     assert ["\x1b[1;31m" in lines[0], "\x1b[36m" in lines[1], "\x1b[33m" in lines[2]] == [True] * 3
-
-
-def without_colours(line: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", line)
