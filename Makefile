@@ -7,7 +7,7 @@ READY  := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-outages test-debezium check bench lock
+.PHONY: help demo dev test test-outages test-debezium check simulate bench lock
 
 help:   ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1 \t\2/p' Makefile
@@ -36,6 +36,9 @@ check: $(READY)   ## lint, format, types, layers, generated files
 	$(BIN)/python -m projections.book --check
 	$(BIN)/python -m worker.book --check
 	$(BIN)/restore-projector contracts export --check
+
+simulate: $(READY)   ## histories with faults by seed; SEEDS=20000, ARGS="--from 1 --jobs 2" or "--seed 17 --trace"
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),3000) $(ARGS)
 
 bench: $(READY)   ## throughput and latency on this machine
 	$(BIN)/python -m tests.bench

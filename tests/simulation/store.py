@@ -1,0 +1,219 @@
+"""A Redis, and `worker.ports.Store` on it, script by script as `worker.redis.RedisStore` does it.
+
+A script is atomic; between two of them (a wipe is several) anything may happen. The position is compared exactly as
+the scripts compare it. What may go wrong with the server itself is done to it from outside: everything is lost, it goes
+back to a copy of an earlier moment, one key is lost, it is down, its memory is full (then what needs more is refused
+before anything is done, and reading and removing go on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from projections.record import Key
+from projections.rules import POLICY
+from tests.simulation.surroundings import Surroundings, T, carried_out
+from worker.errors import PositionMoved, RedisUnreachable
+from worker.ports import Position, Stored, StoredRun, StoreStatus
+
+KEPT_COPIES: Final = 8
+
+
+class OutOfMemory(Exception):
+    """`maxmemory` is reached, and the policy is `noeviction`."""
+
+
+@dataclass(slots=True)
+class Copy:
+    """What Redis has of one partition. `status` None: there is no position."""
+
+    status: StoreStatus | None = None
+    values: dict[Key, bytes] = field(default_factory=dict)
+    dues: dict[Key, int] = field(default_factory=dict)
+    index: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    unfinished: dict[Key, tuple[str, int]] = field(default_factory=dict)
+
+    def forget(self, key: Key) -> None:
+        for kept in (self.values, self.dues, self.index, self.unfinished):
+            kept.pop(key, None)
+
+    def as_it_is(self) -> Copy:
+        return Copy(self.status, dict(self.values), dict(self.dues), dict(self.index), dict(self.unfinished))
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one call of apply.lua has done."""
+
+    partition: int
+    before: Position
+    after: Position
+    writes: Sequence[Stored]
+    restoring: bool
+
+
+class Redis:
+    """The server. `on_applied`, `on_wiped`: whoever watches."""
+
+    def __init__(self, partitions: int) -> None:
+        self.copies: dict[int, Copy] = {number: Copy() for number in range(partitions)}
+        self.kept: list[dict[int, Copy]] = []
+        self.down = False
+        self.full = False
+        self.on_applied: Callable[[Applied], None] = lambda _: None
+        self.on_wiped: Callable[[int, Position], None] = lambda _partition, _start: None
+
+    # The scripts
+
+    def at(self, partition: int, position: Position) -> Copy:
+        """The guard that three scripts begin with."""
+        copy = self.copies[partition]
+        if copy.status is None or copy.status.position != position:
+            raise PositionMoved(partition, str(position), None if copy.status is None else str(copy.status.position))
+        return copy
+
+    def apply(
+        self,
+        partition: int,
+        before: Position,
+        after: Position,
+        writes: Sequence[Stored],
+        *,
+        restoring: bool,
+        applied_at: int,
+        policy: int | None,
+    ) -> None:
+        copy = self.at(partition, before)
+        self._need_memory()
+        for write in writes:
+            _write(copy, write)
+        assert copy.status is not None
+        status = replace(copy.status, position=after, restoring=restoring, applied_at=applied_at)
+        copy.status = status if policy is None else replace(status, policy=policy)
+        self.on_applied(Applied(partition, before, after, writes, restoring))
+
+    def wipe(self, partition: int, expected: str, start: Position, log_id: str, applied_at: int) -> None:
+        copy = self.copies[partition]
+        found = "" if copy.status is None else copy.status.position.generation
+        if found != expected:
+            raise PositionMoved(partition, expected, found)
+        copy.status = StoreStatus(
+            start, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=POLICY
+        )
+        self.on_wiped(partition, start)
+
+    def sweep(self, partition: int, generation: str, keys: Iterable[Key], *, last: bool) -> None:
+        copy = self.copies[partition]
+        if copy.status is None or copy.status.position.generation != generation or copy.status.wiped:
+            raise PositionMoved(partition, generation, None)
+        for key in keys:
+            copy.forget(key)
+        if last:
+            copy.status = replace(copy.status, wiped=True)
+
+    def delete_position(self, partition: int) -> None:
+        self.copies[partition].status = None
+
+    def _need_memory(self) -> None:
+        if self.full:
+            raise OutOfMemory("OOM command not allowed when used memory > 'maxmemory'")
+
+    # What is done to the server
+
+    def keep_copy(self) -> None:
+        """As a replica that is cut off from here on, or a file that is written now."""
+        self.kept.append({number: copy.as_it_is() for number, copy in self.copies.items()})
+        del self.kept[:-KEPT_COPIES]
+
+    def go_back(self, at: int) -> None:
+        self.copies = {number: copy.as_it_is() for number, copy in self.kept[at].items()}
+
+    def flush(self) -> None:
+        self.copies = {number: Copy() for number in self.copies}
+
+
+class SimulatedStore:
+    """One process's connection."""
+
+    def __init__(self, redis: Redis, around: Surroundings) -> None:
+        self._redis = redis
+        self._around = around
+
+    def _call(self, call: str, work: Callable[[], T]) -> T:
+        return carried_out(self._around, call, lambda: self._answered(work))
+
+    def _answered(self, work: Callable[[], T]) -> T:
+        if self._redis.down:
+            raise RedisUnreachable("redis", "connection refused")
+        return work()
+
+    def status(self, partition: int) -> StoreStatus | None:
+        return self._call("status", lambda: self._redis.copies[partition].status)
+
+    def read(self, partition: int, position: Position, keys: Sequence[Key]) -> list[bytes | None]:
+        def read() -> list[bytes | None]:
+            values = self._redis.at(partition, position).values
+            return [values.get(key) for key in keys]
+
+        return self._call("store_read", read)
+
+    def due(self, partition: int, position: Position, until: int, limit: int) -> list[tuple[int, Key]]:
+        def due() -> list[tuple[int, Key]]:
+            dues = self._redis.at(partition, position).dues
+            found = sorted((due, str(key), key) for key, due in dues.items() if due <= until)
+            return [(due, key) for due, _, key in found[:limit]]
+
+        return self._call("due", due)
+
+    def next_due(self, partition: int, position: Position) -> int | None:
+        return self._call("next_due", lambda: min(self._redis.at(partition, position).dues.values(), default=None))
+
+    def apply(
+        self,
+        partition: int,
+        before: Position,
+        after: Position,
+        writes: Iterable[Stored],
+        *,
+        restoring: bool,
+        applied_at: int,
+        policy: int | None = None,
+    ) -> None:
+        written = list(writes)
+        self._call(
+            "apply" if policy is None else "restore",
+            lambda: self._redis.apply(
+                partition, before, after, written, restoring=restoring, applied_at=applied_at, policy=policy
+            ),
+        )
+
+    def wipe(
+        self, partition: int, before: StoreStatus | None, start: Position, log_id: str, *, applied_at: int
+    ) -> None:
+        if before is None:
+            self._call("wipe", lambda: self._redis.delete_position(partition))
+        expected = "" if before is None else before.position.generation
+        self._call("wipe", lambda: self._redis.wipe(partition, expected, start, log_id, applied_at))
+        doomed = self._call("wipe", lambda: list(self._redis.copies[partition].values))
+        half = len(doomed) // 2
+        self._call("wipe", lambda: self._redis.sweep(partition, start.generation, doomed[:half], last=False))
+        self._call("wipe", lambda: self._redis.sweep(partition, start.generation, doomed[half:], last=True))
+
+
+def _write(copy: Copy, write: Stored) -> None:
+    if write.value is None:
+        copy.forget(write.key)
+        return
+    copy.values[write.key] = write.value
+    if isinstance(write, StoredRun):
+        assert write.state is not None and write.changed_at is not None
+        copy.index[write.key] = (write.state, write.changed_at)
+        copy.unfinished.pop(write.key, None)
+        if write.unfinished:
+            copy.unfinished[write.key] = (write.state, write.changed_at)
+    elif write.due is None:
+        copy.dues.pop(write.key, None)
+    else:
+        copy.dues[write.key] = write.due
