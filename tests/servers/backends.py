@@ -19,7 +19,7 @@ from tests.servers.ports import KafkaServer, RedisServer
 from worker.servers.docker import KAFKA_IMAGE, REDIS_IMAGE, docker_unavailable
 from worker.servers.errors import ServerUnavailable
 from worker.servers.local_kafka import local_kafka_name, local_kafka_unavailable
-from worker.servers.local_redis import local_redis_unavailable, redis_binary, redis_version
+from worker.servers.local_redis import local_redis_name, local_redis_unavailable, redis_binary
 
 Backend = Literal["auto", "external", "docker", "local", "embedded"]
 Runner = Literal["external", "docker", "local", "embedded"]
@@ -121,7 +121,7 @@ def _name_of_redis(backend: Backend) -> str:
             case "docker":
                 return f"{REDIS_IMAGE} (Docker)"
             case "local":
-                return f"{redis_version(redis_binary())} (local process)"
+                return local_redis_name(redis_binary())
             case "embedded":
                 return "Valkey (embedded)"
     except ServerUnavailable as error:

@@ -10,7 +10,7 @@ from tests.servers.hanging import pause, resume
 from tests.servers.waiting import wait_until
 from worker.servers.answers import redis_answers
 from worker.servers.embedded import redis_options
-from worker.servers.local_redis import redis_binary, redis_version
+from worker.servers.local_redis import local_redis_name, redis_binary
 from worker.servers.processes import LOOPBACK, ChildProcess, free_port
 
 START_TIMEOUT_S = 20.0
@@ -31,7 +31,7 @@ class LocalRedis:
         binary: str | None = None,
     ) -> None:
         server = binary or redis_binary()
-        self.name = f"{redis_version(server)} (local process)"
+        self.name = local_redis_name(server)
         self.port = free_port()
         self.data = directory / f"redis-{self.port}-data"
         self.data.mkdir()

@@ -109,7 +109,7 @@ def _as_processes(folder: Path, stop: threading.Event) -> Iterator[Servers]:
             kafka,
             redis,
             local_kafka.local_kafka_name(),
-            f"{local_redis.redis_version(local_redis.redis_binary())}, a process of its own",
+            local_redis.local_redis_name(local_redis.redis_binary()),
         )
 
 

