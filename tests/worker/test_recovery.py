@@ -20,6 +20,7 @@ from tests.worker.fakes import TOPICS, Faults
 from tests.worker.site import OPERATIONS, PROVEN, TENANTS, Site, at, proven
 from worker.errors import KafkaUnreachable, PositionMoved, RedisUnreachable, Unfit
 from worker.loop import BACKOFF_S, Limits
+from worker.ports import LAYOUT
 
 LOST = KafkaUnreachable("broker:9092", "no answer")
 REDIS_LOST = RedisUnreachable("redis:6379", "no answer")
@@ -243,6 +244,22 @@ def test_a_partition_that_a_newer_version_decides_is_refused() -> None:
     worker.log.rebalance([0])
     with pytest.raises(Unfit, match=f"partition 0 was decided with policy {POLICY + 1}"):
         worker.turn()
+
+
+def test_a_store_of_a_version_with_other_indexes_is_restored_in_full_and_has_them_then() -> None:
+    site = Site()
+    site.send(status="running")
+    worker = site.started()
+    site.settle(worker)
+    copy = site.store.copies[0]
+    copy.status, copy.unfinished = replace(copy.status, layout=None), {}
+    worker.log.rebalance([0])
+    worker.turn()
+    site.settle(worker)
+    reason = f"the store names no layout, and this version keeps layout {LAYOUT}"
+    assert worker.notes.of("restoring")[-1] == (0, reason)
+    assert [state for state, _ in site.store.copies[0].unfinished.values()] == ["in_progress"]
+    site.assert_consistent([0])
 
 
 # Records that Kafka does not take
