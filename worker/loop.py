@@ -190,6 +190,7 @@ class Worker:
         self._log.pause((topic, number) for number in numbers for topic in self._topics.inputs)
         self._log.new_producer()
         committed: dict[int, dict[str, Committed] | OffsetOutOfRange] = {n: self._committed(n) for n in numbers}
+        statuses = {n: self._store.status(n) for n in numbers}  # before the ends: see `starting_position`
         ends = self._log.ends(numbers)
         log_id = self._log.log_id()
         for number in numbers:
@@ -201,7 +202,13 @@ class Worker:
             else:
                 distrusted = number in self._trouble.damaged
                 partition.position, reason = starting_position(
-                    self._store, number, ends[number], log_id, self._clock.now_ms(), distrusted=distrusted
+                    self._store,
+                    number,
+                    statuses[number],
+                    ends[number],
+                    log_id,
+                    self._clock.now_ms(),
+                    distrusted=distrusted,
                 )
                 self._trouble.damaged.discard(number)
                 partition.offsets = {topic: c.offset for topic, c in offsets.items()}

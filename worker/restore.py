@@ -42,14 +42,23 @@ Tombstones are kept at least that long after they were written; `topics check` s
 
 
 def starting_position(
-    store: Store, partition: int, ends: Ends, log_id: str, now: int, *, distrusted: bool = False
+    store: Store,
+    partition: int,
+    status: StoreStatus | None,
+    ends: Ends,
+    log_id: str,
+    now: int,
+    *,
+    distrusted: bool = False,
 ) -> tuple[Position, str | None]:
     """The position to restore from, and why that is the beginning, if it is.
 
+    `status`: the store's, as it was before `ends` were asked for. The store is never ahead of the log, so a position
+    behind the ends is one of another log; of a status that is younger than the ends it would say nothing, and a worker
+    that stood still in between would remove what the partition's next owner has made of it meanwhile.
     `distrusted`: the store was found to contradict itself, so nothing in it is followed. Raises Unfit if a worker of a
     newer policy has decided in this partition.
     """
-    status = store.status(partition)
     if status is not None and status.policy > POLICY:
         problem = f"partition {partition} was decided with policy {status.policy}, and this version has only {POLICY}"
         raise Unfit([f"{problem}: an older version must not decide again what a newer one has decided"])

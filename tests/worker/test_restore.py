@@ -35,7 +35,7 @@ class Held(FakeStore):
 
 
 def start(status: StoreStatus | None, **options: Any) -> tuple[Position, str | None]:
-    return starting_position(Held(status), 0, ENDS, LOG_ID, NOW, **options)
+    return starting_position(Held(status), 0, status, ENDS, LOG_ID, NOW, **options)
 
 
 # What can be followed from
@@ -103,7 +103,7 @@ def test_a_full_restore_that_was_interrupted_goes_on_where_it_was() -> None:
 def test_a_full_restore_removes_everything_first_and_says_that_it_is_under_way() -> None:
     store = Held(LIVING)
     store.copies[0].values[Key("run", "t-1", "rr-1")] = b"{}"
-    position, _ = starting_position(store, 0, ENDS, "life-2", NOW)
+    position, _ = starting_position(store, 0, LIVING, ENDS, "life-2", NOW)
     copy = store.copies[0]
     assert copy.values == {}
     assert copy.status.restoring

@@ -19,7 +19,7 @@ from worker.ports import Committed
 
 
 def test_a_partition_is_taken_over_in_the_order_that_loses_nothing() -> None:
-    """The place in the group, then a producer that ends what was open, then offsets, then ends, then the store."""
+    """The place in the group, a producer that ends what was open, offsets, what the store is at, then ends."""
     site = Site()
     worker = site.worker()
     worker.turn()
