@@ -23,6 +23,7 @@ from worker.errors import OffsetOutOfRange, ProjectorError
 from worker.logs import Events
 from worker.metrics import Metrics
 from worker.settings import Settings, describe_settings
+from worker.status.condition import CONDITIONS, NAMES
 
 PATH: Final = Path(__file__).parents[1] / "docs" / "for-operators.md"
 SECTION: Final = re.compile(r"(?<=<!-- made: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -65,7 +66,14 @@ def _settings() -> Iterator[str]:
 
 def _metrics() -> Iterator[str]:
     rows = []
-    for metric in Metrics().registry.collect():
+    metrics = Metrics()
+    for by_partition in (
+        metrics.lag_records, metrics.lag_seconds, metrics.store_behind_records, metrics.open_dead_letters,
+    ):  # fmt: skip
+        by_partition.labels("its number")
+    for condition in NAMES:
+        metrics.partition_condition.labels("its number", condition)
+    for metric in metrics.registry.collect():
         if metric.name.startswith("restore_projector_"):
             labels: dict[str, dict[str, None]] = {}
             for sample in metric.samples:
@@ -107,12 +115,18 @@ def _said(name: str, method: Callable[..., Any]) -> tuple[str, str]:
     return " or ".join(levels), ", ".join(f"`{field}`" for field in fields)
 
 
+def _conditions() -> Iterator[str]:
+    rows = [(row.label, "yes" if row.well else "no", row.means) for row in CONDITIONS]
+    return _table(("a partition is", "well", "which means"), rows)
+
+
 def _dead_letters() -> Iterator[str]:
     rows = [(f"`{reason}`", MEANINGS[reason], REMEDIES[reason]) for reason in REASONS]
     return _table(("`dl_reason`", "means", "what to do"), rows)
 
 
 MADE: Final[dict[str, Callable[[], Iterator[str]]]] = {
+    "conditions": _conditions,
     "dead_letters": _dead_letters,
     "metrics": _metrics,
     "log_events": _log_events,

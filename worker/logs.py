@@ -227,6 +227,11 @@ class Events:
         if since is not None:
             self._log.info("server_back", server=server, away_seconds=round(self._monotonic() - since, 1))
 
+    def survey_failed(self, error: BaseException) -> None:
+        """The state of all partitions could not be looked at, so the metrics about them grow old. The work goes on."""
+        foreseen = isinstance(error, ProjectorError)
+        self._log.warning("survey_failed", **_error(error), exc_info=None if foreseen else error)
+
     def group_unstable(self, *, unstable_ms: int) -> None:
         """The consumer group has not taken us in for so long; said when the worker ends because of it."""
         self._log.error("group_unstable", unstable_ms=unstable_ms)

@@ -1,8 +1,8 @@
 """What the worker counts. Names, units, labels and meanings are in the one table `Metrics.__init__`.
 
 Base units, and no label whose values come from outside: a tenant or a run in a label would make a time series each.
-Labelled series exist from the start, at 0, so that a rate is right from the first event on. The metrics of
-one worker are in a registry of its own, so that two workers in one process (a test) do not add up.
+Labelled series exist from the start, at 0, so that a rate is right from the first event on; only those by partition do
+not. The metrics of one worker are in a registry of its own, so that two workers in one process (a test) do not add up.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from contracts.decision import STATES
 from contracts.letters import REASONS
 from contracts.topics import TOPICS
+from projections.rules import UNFINISHED
 
 RecordOutcome = Literal["applied", "stale", "ignored", "dead_letter"]
 TransactionOutcome = Literal["committed", "failed"]
@@ -93,6 +94,25 @@ class Metrics:
         self.restored_records = self._counter("restored_records", "Records read from the compacted topics to restore.")
         self.server_up = self._gauge("server_up", "1 while the server answered last time, else 0.", server=SERVERS)
 
+        # All partitions, whoever has them, as `status` says it: each worker says the same, so take the maximum.
+        self.partition_condition = self._by_partition(
+            "partition_condition", "1 for how a partition is, 0 for what it is not.", "condition"
+        )
+        self.lag_records = self._by_partition("lag_records", "Records that wait, markers of transactions counted.")
+        self.lag_seconds = self._by_partition("lag_seconds", "How long the oldest record that waits has waited.")
+        self.store_behind_records = self._by_partition(
+            "store_behind_records", "Records of the compacted topics that are not yet in Redis."
+        )
+        self.open_dead_letters = self._by_partition(
+            "open_dead_letters", "Dead letters that are to be seen to, of the newest 5,000 offsets."
+        )
+        self.runs_overdue = self._gauge(
+            "runs_overdue", "Restores that have been unfinished for too long, by state.", state=UNFINISHED
+        )
+        self.survey_timestamp_seconds = self._gauge(
+            "survey_timestamp_seconds", "When all partitions were last looked at (Unix time); 0 never."
+        )
+
     def _counter(self, name: str, meaning: str, **labels: Iterable[str]) -> Counter:
         counter = Counter(f"restore_projector_{name}", meaning, tuple(labels), registry=self.registry)
         _create_series(counter, labels)
@@ -102,6 +122,10 @@ class Metrics:
         gauge = Gauge(f"restore_projector_{name}", meaning, tuple(labels), registry=self.registry)
         _create_series(gauge, labels)
         return gauge
+
+    def _by_partition(self, name: str, meaning: str, *labels: str) -> Gauge:
+        """Without series at first: how many partitions there are is known when they were looked at."""
+        return Gauge(f"restore_projector_{name}", meaning, ("partition", *labels), registry=self.registry)
 
     def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"restore_projector_{name}", meaning, buckets=buckets, registry=self.registry)

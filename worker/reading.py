@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import redis
 from kafka import KafkaConsumer, TopicPartition
@@ -27,6 +27,8 @@ from worker.fitness import connect
 from worker.kafka import CONSUMER_OPTIONS
 from worker.settings import KafkaSettings, RedisSettings, Settings
 from worker.topics import read_topics
+
+Answer = TypeVar("Answer")
 
 CALL_TIMEOUT_MS: Final = 5_000
 """For a question to Kafka; a broker that is there answers within a second."""
@@ -87,6 +89,11 @@ class StoreReader:
         deleted = None if deletion is None else decode_record(Key("deleted-run", tenant, run), deletion)
         assert deleted is None or isinstance(deleted, DeletedRun), "records of this kind are of this type"
         return Seen(document, deleted, status != b"ready", None if applied_at is None else int(applied_at))
+
+    def ask(self, question: Callable[[redis.Redis], Answer]) -> Answer:
+        """What somebody else asks of the store."""
+        with self._translated():
+            return question(self._client)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

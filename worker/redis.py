@@ -142,10 +142,6 @@ class RedisStore:
     ) -> None:
         position = self.key(partition, "position")
         expected = "" if before is None else before.position.generation
-        if before is None:
-            # What is there cannot be read as a position: it is nobody's, and goes.
-            with _translated(self._address):
-                self._client.delete(position)
         args = (expected, start.generation, start.state, start.internal, log_id, applied_at, POLICY, LAYOUT)
         self._refuse_moved(partition, start, self._call(self._wipe_script, [position], args))
         doomed: list[str] = []

@@ -30,9 +30,10 @@ allow "$worker" --operation Read --operation DescribeConfigs \
 allow "$worker" --operation Read --operation Write --operation DescribeConfigs \
     --topic "$prefix.decision-state.v1" --topic "$prefix.projection.internal.v1"
 
-# It only writes what others read.
-allow "$worker" --operation Write --operation DescribeConfigs \
-    --topic "$prefix.decision-changes.v1" --topic "$prefix.projection.dead-letters.v1"
+# It writes what others read, and counts the dead letters that are open.
+allow "$worker" --operation Write --operation DescribeConfigs --topic "$prefix.decision-changes.v1"
+allow "$worker" --operation Read --operation Write --operation DescribeConfigs \
+    --topic "$prefix.projection.dead-letters.v1"
 
 # It is a member of one group, and commits this group's offsets.
 allow "$worker" --operation Read --group "$group"
@@ -52,7 +53,7 @@ allow "$reader" --operation Read --topic "$prefix.decision-state.v1" --topic "$p
 # Groups of their own, called restore-reader-…
 allow "$reader" --operation Read --group "restore-reader-" --resource-pattern-type prefixed
 
-# --- operators: everything is read, orders are written: `restore-projector topics check` ------------------------------
+# --- operators: everything is read, orders are written: `restore-projector status`, `topics check` --------------------
 
 allow "$operator" --operation Read --operation DescribeConfigs --topic "$prefix." --resource-pattern-type prefixed
 allow "$operator" --operation Write --topic "$prefix.projection.ops.v1"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.worker.status.sights import partition, reported, survey
 from worker.metrics import Metrics
+from worker.status.watchman import show
 
 TARGET_LABELS = {"job", "instance", "namespace", "pod"}
 """What Prometheus adds to each series that it scrapes; also `up`, one of each target, is its own."""
@@ -41,9 +43,11 @@ def _holds(got: str, operator: str, value: str) -> bool:
 
 @functools.cache
 def exported() -> Mapping[str, list[dict[str, str]]]:
-    """Metric name → the labels of each of its series, from a worker that has just started."""
+    """Metric name → the labels of each of its series, from a worker that has looked at its partition."""
     series: dict[str, list[dict[str, str]]] = {"up": [{}]}
-    for family in text_string_to_metric_families(Metrics().exposition().decode()):
+    metrics = Metrics()
+    show(reported(survey(*(partition(number=number) for number in range(3)))), metrics)
+    for family in text_string_to_metric_families(metrics.exposition().decode()):
         for sample in family.samples:
             series.setdefault(sample.name, []).append(dict(sample.labels))
     return series

@@ -12,7 +12,9 @@ from tests.deploy.exported import exported, problems, selectors
 from tests.deploy.prometheus import Prometheus, scraping
 from tests.deploy.test_alerts import ALERTS, RULES
 from tests.deploy.tools import DEPLOY
+from tests.worker.status.sights import partition, reported, survey
 from worker.metrics import Metrics
+from worker.status.watchman import show
 
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
 PANELS: dict[str, dict[str, Any]] = {p["title"]: p for p in DASHBOARD["panels"] if p["type"] != "row"}
@@ -37,6 +39,7 @@ def as_asked(expression: str) -> str:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     metrics = Metrics()
     metrics.last_turn_timestamp_seconds.set_to_current_time()
+    show(reported(survey(partition())), metrics)
     with scraping(metrics, tmp_path_factory.mktemp("prometheus"), RULES) as prometheus:
         yield prometheus
 

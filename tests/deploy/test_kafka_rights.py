@@ -27,6 +27,7 @@ from tests.servers.waiting import wait_until
 from tests.traffic import Message, operation, run, sender, snapshot
 from worker.reading import Follower, StoreReader
 from worker.settings import Settings
+from worker.status.survey import Surveyor
 from worker.topics import check_topics, create_topics
 
 PARTITIONS: Final = 2
@@ -104,6 +105,19 @@ def test_a_worker_restores_its_store_from_kafka(guarded_redis: GuardedRedis, wor
     assert worked.count("restores_total", kind="full") == PARTITIONS
     with StoreReader(guarded_redis.settings("reader")) as reader:
         assert reader.see(partition_of("t-1", PARTITIONS, "murmur2"), "t-1", "rr-1").document
+
+
+@pytest.mark.usefixtures("worked")
+@pytest.mark.parametrize(("user", "of_redis"), [("worker", "worker"), ("operator", "reader")])
+def test_whoever_looks_at_an_installation_is_told_everything(
+    kafka: GuardedKafka, guarded_redis: GuardedRedis, user: str, of_redis: str
+) -> None:
+    with Surveyor(kafka.settings(user, guarded_redis.settings(of_redis))) as surveyor:
+        seen = surveyor.look()
+
+    assert (seen.group_state, seen.store_error, seen.overdue is None) == ("Empty", None, False)
+    assert sum(facts.letters.open for facts in seen.partitions if facts.letters is not None) == 2
+    assert all(facts.store is not None and facts.store.follows for facts in seen.partitions)
 
 
 @pytest.mark.parametrize("user", ["worker", "operator", "topics"])
@@ -187,7 +201,7 @@ Act = Callable[[Settings, str], None]
 FORBIDDEN: Final[list[tuple[str, Act, str, type[Exception]]]] = [
     ("worker", _write, TOPICS.restore_runs, TopicAuthorizationFailedError),
     ("worker", _write, TOPICS.ops, TopicAuthorizationFailedError),
-    ("worker", _read, TOPICS.dead_letters, TopicAuthorizationFailedError),
+    ("worker", _read, TOPICS.decision_changes, TopicAuthorizationFailedError),
     ("worker", _create, "restore.something-else", TopicAuthorizationFailedError),
     ("worker", _delete, TOPICS.decision_state, TopicAuthorizationFailedError),
     ("worker", _join, "restore-reader-alerts", GroupAuthorizationFailedError),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from worker.fitness import check_redis
 from worker.ports import Position, Stored, StoredInternal, StoredRun
 from worker.reading import StoreReader
 from worker.redis import RedisStore
+from worker.settings import OverdueSettings
+from worker.status.store import StoreFacts, StoreView
 
 RUN, OPERATION = Key("run", "t-1", "rr-1"), Key("operation", "t-1", "op-1")
 EMPTY, FULL = Position("g1", 0, 0), Position("g1", 1, 1)
@@ -64,12 +67,19 @@ def work(store: RedisStore) -> None:
     store.apply(0, Position("g2", 0, 0), Position("g2", 1, 1), there, restoring=False, applied_at=6)
 
 
+def look(redis: GuardedRedis, user: str) -> StoreFacts:
+    """What a worker does for its metrics, and `status` for a person."""
+    with closing(StoreView(redis.settings(user), OverdueSettings())) as view:
+        return view.look("life", {0: (1, 1)}, now=10**12)
+
+
 def test_the_worker_can_do_its_work_and_is_refused_nothing(
     guarded_redis: GuardedRedis, admin: Redis, store: RedisStore
 ) -> None:
     work(store)
 
     assert check_redis(guarded_redis.settings("worker")) == []
+    assert look(guarded_redis, "worker").error is None
     assert refused(admin) == []
 
 
@@ -81,6 +91,7 @@ def test_the_worker_has_no_right_that_it_does_not_use(
 
     work(store)
     check_redis(guarded_redis.settings("worker"))
+    look(guarded_redis, "worker")
 
     statistics: Any = admin.info("commandstats")
     user: Any = admin.acl_getuser("restore-worker")
@@ -102,6 +113,19 @@ def test_the_reader_sees_what_the_worker_wrote(guarded_redis: GuardedRedis, admi
         assert client.zcount("restore:{0}:unfinished:in_progress", "-inf", "(10") == 1
         assert client.hgetall("restore:{0}:position")[b"generation"] == b"g2"
     assert refused(admin) == []
+
+
+def test_who_may_not_ask_how_full_redis_is_is_told_the_rest(
+    guarded_redis: GuardedRedis, admin: Redis, store: RedisStore
+) -> None:
+    work(store)
+
+    facts = look(guarded_redis, "reader")
+
+    assert (facts.error, facts.full) == (None, None)
+    assert facts.copies[0].generation == "g2"
+    assert facts.overdue == {"not_executed": 0, "in_progress": 1, "completed_proof_incomplete": 0}
+    assert [entry["object"] for entry in refused(admin)] == ["info"]
 
 
 FORBIDDEN: list[tuple[str, str]] = [

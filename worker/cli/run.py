@@ -51,7 +51,7 @@ def run() -> None:
     events = configure_logs(settings.log)
     metrics, health = Metrics(), Health()
     _announce(settings, events)
-    with _http(settings, health, metrics, events), Stopping(events) as stop:
+    with _http(settings, health, metrics, events), _watchman(settings, metrics, events), Stopping(events) as stop:
         try:
             run_worker(settings, stop=stop, metrics=metrics, health=health, events=events)
         except ProjectorError as error:
@@ -83,6 +83,13 @@ def _http(settings: Settings, health: Health, metrics: Metrics, events: Events) 
     server = HealthServer(settings.http.host, settings.http.port, health, metrics)
     events.http_listening(host=settings.http.host, port=server.port)
     return server
+
+
+def _watchman(settings: Settings, metrics: Metrics, events: Events) -> AbstractContextManager[object]:
+    """Only where somebody asks for metrics."""
+    from worker.status.watchman import Watchman
+
+    return nullcontext() if settings.http.port is None else Watchman(settings, metrics, events)
 
 
 class Stopping:

@@ -118,4 +118,20 @@ def _reports(settings: Settings, every: float) -> Iterator[Report | None]:
 
 
 def _list_overdue(settings: Settings, limit: int, *, json: bool) -> bool:
-    raise NotImplementedError
+    """Print them; whether there are any. Raises as `partition_count`, and RedisUnreachable."""
+    from worker.cli.status_screen import overdue_json, print_overdue
+    from worker.overdue import oldest
+    from worker.reading import StoreReader, partition_count
+
+    now = time.time_ns() // 1_000_000
+    with StoreReader(settings.redis) as store:
+        runs = store.ask(
+            lambda client: oldest(
+                client, settings.redis.namespace, range(partition_count(settings)), settings.overdue, now, limit
+            )
+        )
+    if json:
+        print_json([overdue_json(run, now) for run in runs])
+    else:
+        print_overdue(runs, now)
+    return bool(runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from types import TracebackType
 from typing import Any, Final, Self
@@ -12,8 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from contracts.times import format_time
-from worker.cli.screen import MAX_WIDTH, STYLES
+from projections.matrix import WORDS
+from worker.cli.output import print_table
+from worker.cli.screen import MAX_WIDTH, STYLES, state_style
 from worker.durations import span
+from worker.overdue import OverdueRun
 from worker.status.facts import StoreCopy
 from worker.status.report import Report, Row
 
@@ -151,6 +155,28 @@ def _clock(time: int, at: int) -> str:
     return f"{'' if today else f'{day} '}{clock[:8]} UTC"
 
 
+def print_overdue(runs: Sequence[OverdueRun], now: int) -> None:
+    """A line for each, the longest first."""
+    if not runs:
+        print("No restore is overdue.")
+        return
+    rows = [
+        (span(max(0, now - row.since_ms)), Text(WORDS[row.state].status, state_style(row.state)), row.tenant, row.run)
+        for row in runs
+    ]
+    print_table(("for", "status", "tenant", "restore run"), rows)
+
+
+def overdue_json(run: OverdueRun, now: int) -> dict[str, Any]:
+    return {
+        "tenant_id": run.tenant,
+        "restore_run_id": run.run,
+        "state": run.state,
+        "since": format_time(run.since_ms),
+        "seconds": max(0, now - run.since_ms) / 1000,
+    }
+
+
 def as_json(report: Report) -> dict[str, Any]:
     """The same for a program. Times as in documents, durations in seconds, null for what is not told."""
     survey = report.survey
@@ -163,7 +189,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "members": [{"name": m.name, "host": m.host, "partitions": sorted(m.partitions)} for m in survey.members],
         },
         "partitions": [_row_json(row, survey.at) for row in report.rows],
-        "overdue": report.overdue,
+        "overdue": survey.overdue,
         "store_error": survey.store_error,
     }
 

@@ -1,12 +1,28 @@
 -- Begin a full restore: a new generation, from the start of the log, while nothing is known yet.
 --
 -- KEYS     position
--- ARGV     generation that must be there ('' for none); new generation, state, internal; log id; applied_at; policy;
---          layout
+-- ARGV     generation that must be there ('' for no position, or none that can be read); new generation, state,
+--          internal; log id; applied_at; policy; layout
 -- returns  {1} or {0, generation}
 
-local at = redis.call('HMGET', KEYS[1], 'generation', 'status', 'status_since')
-if (at[1] or '') ~= ARGV[1] then
+local at = redis.call('HMGET', KEYS[1], 'generation', 'status', 'status_since', 'wiped', 'log_id')
+
+-- As `RedisStore.status` reads it. A position that cannot be read is nobody's; one that can be has been set meanwhile.
+local function is_readable()
+  for _, number in ipairs(redis.call('HMGET', KEYS[1], 'state', 'internal', 'applied_at', 'policy')) do
+    if not (number and string.match(number, '^-?%d+$')) then
+      return false
+    end
+  end
+  local layout = redis.call('HGET', KEYS[1], 'layout')
+  return at[1] and at[2] and at[4] and at[5] and (not layout or string.match(layout, '^-?%d+$'))
+end
+
+if ARGV[1] == '' then
+  if is_readable() then
+    return {0, at[1]}
+  end
+elseif at[1] ~= ARGV[1] then
   return {0, at[1]}
 end
 -- Whoever waits for a restore waits since the first one, however often it was begun anew.

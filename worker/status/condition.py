@@ -58,13 +58,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A row: its name, a label and words for it ("partition 1 is …"), whether all is well so, and when it holds."""
+    """A row: its name, a label and words for it ("partition 1 is …"), when it holds, whether all is well so."""
 
     name: Name
     label: str
     words: str
-    well: bool
     holds: Callable[[View], Finding | None]
+    means: str
+    well: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,22 +196,43 @@ def _idle(view: View) -> Finding | None:
 
 
 CONDITIONS: Final = (
-    Condition("stopped", "stopped", "stopped", False, _stopped),
-    Condition("owned_by_nobody", "owned by nobody", "owned by nobody", False, _owned_by_nobody),
-    Condition("rebalancing", "rebalancing", "being given out", False, _rebalancing),
-    Condition("restoring", "restoring", "restoring", False, _restoring),
     Condition(
-        "waiting_for_transaction",
-        "open transaction",
-        "waiting for an open transaction",
-        False,
-        _waiting_for_transaction,
+        "stopped", "stopped", "stopped", _stopped,
+        "Records of an input were removed before they were read. It waits for somebody to decide; the others go on.",
     ),
-    Condition("stuck", "stuck", "stuck", False, _stuck),
-    Condition("slow", "slow", "slow", False, _slow),
-    Condition("caught_up", "caught up", "caught up", True, _caught_up),
-    Condition("idle", "idle", "idle", True, _idle),
-)
+    Condition(
+        "owned_by_nobody", "owned by nobody", "owned by nobody", _owned_by_nobody,
+        "No worker has it, so nothing of it is decided.",
+    ),
+    Condition(
+        "rebalancing", "rebalancing", "being given out", _rebalancing,
+        "The group gives out its partitions; for the seconds that this takes nobody works on it.",
+    ),
+    Condition(
+        "restoring", "restoring", "restoring", _restoring,
+        'Its part of Redis is read from Kafka; readers are told "not yet" meanwhile.',
+    ),
+    Condition(
+        "waiting_for_transaction", "open transaction", "waiting for an open transaction", _waiting_for_transaction,
+        "A source has had a transaction open for 10 s or longer, and nothing behind it can be read.",
+    ),
+    Condition(
+        "stuck", "stuck", "stuck", _stuck,
+        "A record has waited for 10 s or longer, and while we looked none was taken.",
+    ),
+    Condition(
+        "slow", "slow", "slow", _slow,
+        "A record has waited for 10 s or longer, and records are taken.",
+    ),
+    Condition(
+        "caught_up", "caught up", "caught up", _caught_up,
+        "All is decided, or what waits came within the last 10 s.", well=True,
+    ),
+    Condition(
+        "idle", "idle", "idle", _idle,
+        "All is decided, and nothing has come for a minute.", well=True,
+    ),
+)  # fmt: skip
 """In the order in which they count: the first that holds. The last always does."""
 
 

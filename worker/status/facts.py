@@ -5,7 +5,10 @@ What is not told, by an older or another broker or for want of a right, is None 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from contracts.decision import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +121,15 @@ class Survey:
     """All partitions, at `at` (ms by our clock).
 
     `group_state`: Kafka's word (Stable, Empty, Dead, PreparingRebalance, CompletingRebalance), None where it is not
-    told, as by the embedded broker. `store_error`: why nothing is known of the store. `store_full`: used and allowed
-    bytes of a Redis that takes no more.
+    told, as by the embedded broker. `overdue`: restores that have been unfinished for too long, by state.
+    `store_error`: why nothing is known of the store. `store_full`: used and allowed bytes of a Redis that is full.
     """
 
     at: int
     group_state: str | None
     members: tuple[Member, ...]
     partitions: tuple[PartitionFacts, ...]
+    overdue: Mapping[State, int] | None = None
     store_error: str | None = None
     store_full: tuple[int, int] | None = None
 

@@ -22,7 +22,7 @@ class Lookout:
     def look(self) -> Report:
         """Raises KafkaUnreachable, and Unfit if topics are not there."""
         survey = self._surveyor.look()
-        return report(survey, self._tracker.track(survey), None, self._settings)
+        return report(survey, self._tracker.track(survey), self._settings)
 
     def close(self) -> None:
         self._surveyor.close()

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from contracts.decision import State
 from worker.settings import Settings
 from worker.status.condition import CONDITIONS, Verdict, View, judge
 from worker.status.facts import PartitionFacts, Survey
@@ -44,11 +43,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An installation at one moment. `overdue`: restores by state; None where the store does not tell."""
+    """An installation at one moment. `show_letters`: the command that does."""
 
     survey: Survey
     rows: tuple[Row, ...]
-    overdue: Mapping[State, int] | None
     show_letters: str
 
     @property
@@ -85,7 +83,7 @@ class Report:
         if self.letters:
             text = "Dead letters are records that could not be taken. Each header dl_detail says why:"
             notes.append(Note(text, self.show_letters))
-        overdue = sum((self.overdue or {}).values())
+        overdue = sum((self.survey.overdue or {}).values())
         if overdue:
             are = "restore is" if overdue == 1 else "restores are"
             notes.append(Note(f"{overdue:,} {are} overdue, unfinished for too long:", LIST_OVERDUE))
@@ -98,9 +96,7 @@ class Report:
         return f"{self.letters:,}{' and more' if self.more_letters else ''} dead letters are"
 
 
-def report(
-    survey: Survey, motions: Mapping[int, Motion], overdue: Mapping[State, int] | None, settings: Settings
-) -> Report:
+def report(survey: Survey, motions: Mapping[int, Motion], settings: Settings) -> Report:
     """Judge each partition of a survey."""
     kafka = settings.kafka
     rows = (
@@ -112,7 +108,7 @@ def report(
         f"kcat -b {kafka.bootstrap_servers} -t {settings.topic_names.dead_letters}"
         " -C -e -X isolation.level=read_committed -f '%k %h\\n'"
     )
-    return Report(survey, tuple(rows), overdue, show_letters)
+    return Report(survey, tuple(rows), show_letters)
 
 
 def _conditions(rows: tuple[Row, ...] | list[Row]) -> str:

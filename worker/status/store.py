@@ -1,4 +1,4 @@
-"""What Redis tells of each partition's part of the store, and whether it is full."""
+"""What Redis tells: of each partition's part of the store, of overdue restores, and whether it is full."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import redis
 
+from contracts.decision import State
 from worker.fitness import connect
-from worker.settings import RedisSettings
+from worker.overdue import count
+from worker.settings import OverdueSettings, RedisSettings
 from worker.status.facts import StoreCopy
 
 FIELDS: Final = ("generation", "state", "internal", "status", "log_id", "applied_at", "status_since")
@@ -17,9 +19,10 @@ FIELDS: Final = ("generation", "state", "internal", "status", "log_id", "applied
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """What Redis says. `copies` lacks partitions of which nothing is there. `error`, `full`: see `facts.Survey`."""
+    """What Redis says. `copies` lacks partitions of which nothing is there. The rest: see `facts.Survey`."""
 
     copies: Mapping[int, StoreCopy]
+    overdue: Mapping[State, int] | None = None
     error: str | None = None
     full: tuple[int, int] | None = None
 
@@ -27,22 +30,24 @@ class StoreFacts:
 class StoreView:
     """Asks Redis; `look` never raises: a store that does not answer is itself a fact."""
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings, limits: OverdueSettings) -> None:
         self._settings = settings
+        self._limits = limits
         self._client = connect(settings)
 
-    def look(self, log_id: str, ends: Mapping[int, tuple[int, int]]) -> StoreFacts:
-        """`ends` of the compacted topics by partition, as `log_id` names them."""
+    def look(self, log_id: str, ends: Mapping[int, tuple[int, int]], now: int) -> StoreFacts:
+        """`ends` of the compacted topics by partition, as `log_id` names them; `now` in ms."""
         try:
             with self._client.pipeline(transaction=False) as step:
                 for number in ends:
                     step.hmget(f"{self._settings.namespace}:{{{number}}}:position", *FIELDS)
                 rows = step.execute()
             full = self._full()
+            overdue = count(self._client, self._settings.namespace, ends, self._limits, now)
         except redis.exceptions.RedisError as error:
-            return StoreFacts({}, f"Redis at {self._settings.address} cannot be reached: {error}")
+            return StoreFacts({}, error=f"Redis at {self._settings.address} cannot be reached: {error}")
         copies = {number: _copy(row, log_id, ends[number]) for number, row in zip(ends, rows, strict=True)}
-        return StoreFacts({number: copy for number, copy in copies.items() if copy is not None}, None, full)
+        return StoreFacts({number: copy for number, copy in copies.items() if copy is not None}, overdue, None, full)
 
     def _full(self) -> tuple[int, int] | None:
         try:

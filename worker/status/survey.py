@@ -20,12 +20,13 @@ class Surveyor:
     def __init__(self, settings: Settings) -> None:
         self._topics = settings.topic_names
         self._kafka = KafkaView(settings.kafka, self._topics)
-        self._store = StoreView(settings.redis)
+        self._store = StoreView(settings.redis, settings.overdue)
 
     def look(self) -> Survey:
         """Raises KafkaUnreachable, and Unfit if topics are not there. A store that is away is in the survey."""
         kafka = self._kafka.look()
-        store = self._store.look(kafka.log_id, kafka.ends)
+        now = time.time_ns() // 1_000_000
+        store = self._store.look(kafka.log_id, kafka.ends, now)
         owners = {number: member for member in kafka.members for number in member.partitions}
         partitions = tuple(
             PartitionFacts(
@@ -38,8 +39,7 @@ class Surveyor:
             )
             for number in range(kafka.partitions)
         )
-        now = time.time_ns() // 1_000_000
-        return Survey(now, kafka.group_state, kafka.members, partitions, store.error, store.full)
+        return Survey(now, kafka.group_state, kafka.members, partitions, store.overdue, store.error, store.full)
 
     def close(self) -> None:
         self._kafka.close()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def status(command: Command, settings: Settings, monkeypatch: pytest.MonkeyPatch
 def told(status: Callable[..., Result]) -> dict[str, Any]:
     result = status("--json")
     assert result.err == ""
-    report = json.loads(result.out)
+    report: dict[str, Any] = json.loads(result.out)
     assert result.code == (0 if report["well"] else 1)
     return report
 
@@ -387,6 +388,37 @@ def test_dead_letters_are_counted_until_they_are_deleted(live: Live, status: Cal
     finally:
         admin.close()
     assert status().code == 0
+
+
+def test_restores_that_are_unfinished_for_too_long_are_counted_and_listed(
+    live: Live, status: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.send.events(run(TENANT, "rr-1", 1, "running"), run(TENANT, "rr-2", 1), run(TENANT, "rr-3", 1, "failed"))
+    live.wait_for_state(TENANT, "rr-3", "failed")
+    none = status("--overdue")
+    assert (none.code, none.out) == (0, "No restore is overdue.\n")
+    assert status().code == 0
+
+    tomorrow = time.time_ns() + 25 * 3600 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: tomorrow)
+    listed = status("--overdue")
+    assert listed.code == 1
+    head, *rows = listed.out.splitlines()
+    assert head.split() == ["for", "status", "tenant", "restore", "run"]
+    assert [row.split()[-2:] for row in rows] == [[TENANT, "rr-1"], [TENANT, "rr-2"]]
+    assert all(row.startswith("1 d 1 h ") for row in rows)
+    overdue = json.loads(status("--overdue", "--json").out)
+    assert [(row["restore_run_id"], row["state"]) for row in overdue] == [
+        ("rr-1", "in_progress"), ("rr-2", "completed_proof_incomplete"),
+    ]  # fmt: skip
+    assert len(json.loads(status("--overdue", "--json", "--max", "1").out)) == 1
+
+    report = status()
+    assert report.code == 0, "the projection is well: it is the platform that has not gone on"
+    assert "2 restores are overdue, unfinished for too long:\n  restore-projector status --overdue\n" in report.out
+    assert json.loads(status("--json").out)["overdue"] == {
+        "not_executed": 0, "in_progress": 1, "completed_proof_incomplete": 1,
+    }  # fmt: skip
 
 
 def test_without_redis_it_says_what_kafka_says(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from contracts.decision import State
 from contracts.topics import Topics
 from worker.settings import KafkaSettings, Settings
 from worker.status.condition import Verdict, View, judge
@@ -47,11 +48,17 @@ def partition(
     return PartitionFacts(number, owner, rows, opened, store, letters)
 
 
-def survey(*partitions: PartitionFacts, group_state: str | None = "Stable", store_error: str | None = None,
-           store_full: tuple[int, int] | None = None, at: int = NOW) -> Survey:  # fmt: skip
+def survey(
+    *partitions: PartitionFacts,
+    group_state: str | None = "Stable",
+    overdue: Mapping[State, int] | None = None,
+    store_error: str | None = None,
+    store_full: tuple[int, int] | None = None,
+    at: int = NOW,
+) -> Survey:
     owners = {facts.owner for facts in partitions if facts.owner is not None}
     members = tuple(sorted(owners, key=lambda owner: owner.name))
-    return Survey(at, group_state, members, partitions, store_error, store_full)
+    return Survey(at, group_state, members, partitions, overdue, store_error, store_full)
 
 
 def verdict(facts: PartitionFacts, motion: Motion = UNKNOWN, seen: Survey | None = None) -> Verdict:
@@ -60,7 +67,7 @@ def verdict(facts: PartitionFacts, motion: Motion = UNKNOWN, seen: Survey | None
 
 
 def reported(seen: Survey, motion: Motion = UNKNOWN) -> Report:
-    return report(seen, {facts.number: motion for facts in seen.partitions}, None, SETTINGS)
+    return report(seen, {facts.number: motion for facts in seen.partitions}, SETTINGS)
 
 
 def idle(facts: PartitionFacts, for_ms: int) -> PartitionFacts:
