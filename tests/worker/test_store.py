@@ -198,6 +198,17 @@ def test_a_full_restore_is_begun_only_from_what_was_seen(store: Store) -> None:
     assert status.position.generation == "g2"
 
 
+def test_a_full_restore_is_not_begun_where_somebody_else_has_begun_one(store: Store) -> None:
+    """Whoever saw no position and then stood still finds one now."""
+    seen = store.status(0)
+    assert seen is None
+    begin(store)
+    apply(store, START, LATER, a_run(b"kept"))
+    with pytest.raises(PositionMoved):
+        store.wipe(0, seen, Position("g2", 0, 0), "life-1", applied_at=1)
+    assert store.read(0, LATER, [RUN]) == [b"kept"]
+
+
 def test_a_full_restore_removes_what_was_there(store: Store) -> None:
     begin(store)
     apply(store, START, LATER, a_run(), StoredInternal(OPERATION, b"", 5))
