@@ -236,13 +236,11 @@ class SimulatedLog:
 
     def produce(self, outputs: Sequence[Output]) -> Future:
         """One request, for one partition."""
+        producer = self._transactional_id, self.epoch
         try:
-            return self._request("produce", lambda begin: self._produce(outputs, begin=begin))
+            return self._request("produce", lambda begin: self._broker.produce(*producer, outputs, begin=begin))
         except (KafkaUnreachable, Refused) as error:
             return error
-
-    def _produce(self, outputs: Sequence[Output], *, begin: bool) -> list[int]:
-        return self._broker.produce(self._transactional_id, self.epoch, outputs, begin=begin)
 
     def send_offsets(self, offsets: Mapping[TopicPartition, Committed], token: Metadata) -> None:
         producer = self._transactional_id, self.epoch

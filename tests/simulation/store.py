@@ -113,9 +113,6 @@ class Redis:
         if last:
             copy.status = replace(copy.status, wiped=True)
 
-    def delete_position(self, partition: int) -> None:
-        self.copies[partition].status = None
-
     def _need_memory(self) -> None:
         if self.full:
             raise OutOfMemory("OOM command not allowed when used memory > 'maxmemory'")
@@ -192,8 +189,6 @@ class SimulatedStore:
     def wipe(
         self, partition: int, before: StoreStatus | None, start: Position, log_id: str, *, applied_at: int
     ) -> None:
-        if before is None:
-            self._call("wipe", lambda: self._redis.delete_position(partition))
         expected = "" if before is None else before.position.generation
         self._call("wipe", lambda: self._redis.wipe(partition, expected, start, log_id, applied_at))
         doomed = self._call("wipe", lambda: list(self._redis.copies[partition].values))

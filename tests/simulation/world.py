@@ -211,12 +211,11 @@ class World:
         self.inputs = Inputs(Random(f"{self.recipe.seed}/inputs"), self.counters, loose=self.loose)
         memory = choose.choice((20_000, 20_000, None))
         self.limits = Limits(batch_records=choose.choice((1, 3, 5_000)), deletion_memory_ms=memory)
-        possible = [
-            f
-            for f in FAULTS
-            if (f.promised if self.recipe.faults is None else f.name in self.recipe.faults)
-            and (self.loose or not f.loose)
-        ]
+        asked = self.recipe.faults
+        possible = [f for f in FAULTS if (f.promised if asked is None else f.name in asked)]
+        possible = [f for f in possible if self.loose or not f.loose]
+        # Small enough that batches are cut, large enough for what one record or one deadline needs.
+        self.most_loaded, self.most_decided, self.most_due = (50_000, 20_000, 1_000)
         share = choose.choice((0.3, 0.6, 1.0))
         self.possible = [f for f in possible if choose.random() < share] or possible
         self.phases = PHASES if choose.random() < 0.5 else tuple(choose.sample(PHASES, 2))
@@ -430,7 +429,13 @@ class World:
     def _deterministic(self) -> Iterator[None]:
         """What the product draws at random comes from the seed as well."""
         own = Random(f"{self.recipe.seed}/product")
-        with patch("worker.loop.random", own), patch("worker.restore.secrets", _Secrets(own)):
+        with (
+            patch("worker.loop.random", own),
+            patch("worker.restore.secrets", _Secrets(own)),
+            patch("worker.batch.MAX_LOADED", self.most_loaded),
+            patch("worker.batch.MAX_DECIDED", self.most_decided),
+            patch("worker.batch.MAX_DUE", self.most_due),
+        ):
             yield
 
     def _keep_copy(self) -> None:
