@@ -8,7 +8,7 @@ import signal
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -91,9 +91,11 @@ class Dev:
     def kill(self) -> None:
         """End it and what it started, whatever state it is in."""
         if self.process.poll() is None:
-            for process in [*self.process.children(recursive=True), self.process]:
+            self._started = [*self.process.children(recursive=True), self.process]
+        for process in self._started:
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-            self.process.wait()
+        self.process.wait()
 
 
 def _words(process: psutil.Process) -> list[str]:
