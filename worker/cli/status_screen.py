@@ -29,10 +29,11 @@ ILL: Final = STYLES["critical"]
 def print_report(report: Report) -> None:
     """To standard output; coloured on a terminal, without blanks at the ends of lines elsewhere."""
     console = _console()
-    if console.is_terminal:
-        console.print(_renderable(report))
-    else:
+    if not console.is_terminal:
         print(_text(report))
+        return
+    for part in _parts(report):
+        console.print(part, soft_wrap=isinstance(part, _Command))
 
 
 class WatchScreen:
@@ -47,7 +48,7 @@ class WatchScreen:
         """None: Kafka does not answer."""
         if self._live is not None:
             self._live.update(
-                Text("Kafka does not answer", ILL) if report is None else _renderable(report), refresh=True
+                Text("Kafka does not answer", ILL) if report is None else Group(*_parts(report)), refresh=True
             )
             return
         said = report and (report.sentence, [row.verdict.condition.name for row in report.rows])
@@ -76,11 +77,15 @@ def _console() -> Console:
 def _text(report: Report) -> str:
     wide = Console(highlight=False, width=1000)
     with wide.capture() as captured:
-        wide.print(_renderable(report))
+        wide.print(Group(*_parts(report)))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def _renderable(report: Report) -> RenderableType:
+class _Command(Text):
+    """To be copied: one line, however long."""
+
+
+def _parts(report: Report) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Text(report.sentence, f"bold {WELL if report.well else ILL}"),
         Text(),
@@ -92,7 +97,7 @@ def _renderable(report: Report) -> RenderableType:
         parts += [] if command is None else [_command(command)]
     for note in report.notes:
         parts += [Text(), Text(note.text), _command(note.next)]
-    return Group(*parts)
+    return parts
 
 
 def _table(report: Report) -> Table:
@@ -144,8 +149,7 @@ def _sentence(row: Row, at: int) -> str:
 
 
 def _command(command: str) -> Text:
-    """One line, however long, so that it can be copied."""
-    return Text(f"  {command}", "bold", no_wrap=True, overflow="ignore")
+    return _Command(f"  {command}", "bold", overflow="fold")
 
 
 def _clock(time: int, at: int) -> str:

@@ -27,7 +27,7 @@ from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
 from tests.traffic import Message, message, run, sender
 from tests.worker.cli.conftest import Command, Result
-from tests.worker.cli.terminal import on_a_terminal, without_colours
+from tests.worker.cli.terminal import Shown, on_a_terminal, without_colours
 from worker.cli import status as command_module
 from worker.kafka import KafkaLog
 from worker.redis import RedisStore
@@ -484,7 +484,17 @@ def test_watching_as_json_is_a_line_for_each_look(settings: Settings) -> None:
 
 
 def test_on_a_terminal_of_80_columns_only_commands_are_longer(settings: Settings) -> None:
-    shown = on_a_terminal(80, environment(settings), "status")
+    with sender(settings, PARTITIONS) as send, running(settings):
+        send.messages([Message(send.topics.restore_runs, TENANT.encode(), b"{", [])])
+        shown = wait_until(lambda: with_a_letter(settings), WAIT_S, "a dead letter is shown")
+    assert shown is not None
     assert shown.code == 1
     assert any("\x1b[1;31m" in line for line in shown.lines)
-    assert max(len(without_colours(line)) for line in shown.lines if not line.startswith("  ")) <= 80
+    *others, command = [without_colours(line) for line in shown.lines]
+    assert max(map(len, others)) <= 80
+    assert command.endswith(" -C -e -X isolation.level=read_committed -f '%k %h\\n'")
+
+
+def with_a_letter(settings: Settings) -> Shown | None:
+    shown = on_a_terminal(80, environment(settings), "status")
+    return shown if "1 dead letter " in without_colours(shown.lines[0]) else None
