@@ -19,8 +19,8 @@ Name = Literal[
 ]  # fmt: skip
 NAMES: Final[tuple[Name, ...]] = get_args(Name)
 
-LATE_MS: Final = 10_000
-"""A record that has waited for so long is late; usually it is decided within 50 ms, after a restart within 5 s."""
+LATE_MS: Final = 5_000
+"""A record that has waited for so long is late; usually it is decided within 50 ms, after a restart within seconds."""
 OPEN_MS: Final = 10_000
 """A transaction that has been open for so long delays what is behind it by more than anybody expects."""
 IDLE_MS: Final = 60_000
@@ -218,15 +218,15 @@ CONDITIONS: Final = (
     ),
     Condition(
         "stuck", "stuck", "stuck", _stuck,
-        "A record has waited for 10 s or longer, and while we looked none was taken.",
+        "A record has waited for 5 s or longer, and while we looked none was taken.",
     ),
     Condition(
         "slow", "slow", "slow", _slow,
-        "A record has waited for 10 s or longer, and records are taken.",
+        "A record has waited for 5 s or longer, and records are taken.",
     ),
     Condition(
         "caught_up", "caught up", "caught up", _caught_up,
-        "All is decided, or what waits came within the last 10 s.", well=True,
+        "All is decided, or what waits came within the last 5 s.", well=True,
     ),
     Condition(
         "idle", "idle", "idle", _idle,
