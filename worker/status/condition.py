@@ -185,13 +185,13 @@ def _slow(view: View) -> Finding | None:
 
 def _caught_up(view: View) -> Finding | None:
     facts = view.facts
-    if not facts.waiting and view.survey.at - facts.stream_time > IDLE_MS:
+    if not facts.waiting and view.survey.at - facts.last_came > IDLE_MS:
         return None
     return Finding(f"{_wait(facts.waiting)}" if facts.waiting else "nothing waits")
 
 
 def _idle(view: View) -> Finding | None:
-    time = view.facts.stream_time
+    time = view.facts.last_came
     return Finding("nothing has come" if time == 0 else f"nothing has come for {span(view.survey.at - time)}")
 
 

@@ -112,8 +112,14 @@ class PartitionFacts:
         return min((row.oldest for row in self.inputs if row.oldest is not None), default=None)
 
     @property
-    def stream_time(self) -> int:
-        return max((row.stream_time for row in self.inputs), default=0)
+    def last_came(self) -> int:
+        """When the last record that was decided came (ms), 0 if none did.
+
+        Where the broker keeps no stream time with the offsets, as the embedded one does, when the store was written to.
+        """
+        stream_time = max((row.stream_time for row in self.inputs), default=0)
+        came = any(row.next > row.low for row in self.inputs)
+        return self.store.applied_at if not stream_time and came and self.store is not None else stream_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,12 @@ from worker.status.condition import CONDITIONS, IDLE_MS, LATE_MS, NAMES, OPEN_MS
 from worker.status.facts import OpenTransaction, PartitionFacts
 from worker.status.motion import Motion
 
+
+def untimed(facts: PartitionFacts) -> PartitionFacts:
+    """The same of a broker that keeps no metadata with offsets."""
+    return replace(facts, inputs=tuple(replace(row, stream_time=0) for row in facts.inputs))
+
+
 MOVING = Motion(moved_at=NOW, taken=100.0, arrived=20.0, restored=500.0)
 STILL = Motion(taken=0.0, arrived=5.0, restored=0.0)
 OPENED = OpenTransaction(RUNS, 10, NOW - 20_000, "etl-7", 60_000)
@@ -43,6 +49,8 @@ def test_every_condition_is_in_the_table_once_and_has_words() -> None:
         (idle(partition(), IDLE_MS + 1), Motion(), "idle"),
         (idle(partition(), NOW), Motion(), "idle"),
         (idle(partition(waiting(1, 10)), IDLE_MS + 1), Motion(), "caught_up"),
+        (untimed(partition(store=replace(STORE, applied_at=NOW - IDLE_MS))), Motion(), "caught_up"),
+        (untimed(partition(store=replace(STORE, applied_at=NOW - IDLE_MS - 1))), Motion(), "idle"),
         (partition(waiting(5, LATE_MS)), MOVING, "slow"),
         (partition(waiting(5, LATE_MS)), Motion(), "slow"),
         (partition(waiting(5, LATE_MS)), STILL, "stuck"),
