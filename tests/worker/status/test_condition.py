@@ -47,7 +47,7 @@ def test_every_condition_is_in_the_table_once_and_has_words() -> None:
         (partition(waiting(5, 200)), Motion(), "caught_up"),
         (partition(waiting(5, LATE_MS - 1)), STILL, "caught_up"),
         (idle(partition(), IDLE_MS + 1), Motion(), "idle"),
-        (idle(partition(), NOW), Motion(), "idle"),
+        (partition(*(an_input(topic, None, 0, stream_time=0) for topic in TOPICS.inputs)), Motion(), "idle"),
         (idle(partition(waiting(1, 10)), IDLE_MS + 1), Motion(), "caught_up"),
         (untimed(partition(store=replace(STORE, applied_at=NOW - IDLE_MS))), Motion(), "caught_up"),
         (untimed(partition(store=replace(STORE, applied_at=NOW - IDLE_MS - 1))), Motion(), "idle"),
