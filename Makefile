@@ -18,8 +18,9 @@ demo: $(READY)   ## a recorded story on embedded servers; ends by itself
 dev: $(READY)   ## everything on this machine until Ctrl-C; ARGS="--traffic 20 --watch" goes to the command
 	$(BIN)/restore-projector dev $(ARGS)
 
+# Four at a time: most of them wait for servers. Each process has servers of its own, and a file's tests stay together.
 test: $(READY)   ## all tests; ARGS="--backend embedded -k NAME" goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
 
 test-outages: $(READY)   ## readers whose Kafka is killed and hangs
 	$(BIN)/python -m pytest -m outage $(ARGS)

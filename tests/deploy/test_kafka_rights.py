@@ -168,7 +168,7 @@ def _read(settings: Settings, topic: str) -> None:
 def _join(settings: Settings, group: str, topic: str = TOPICS.decision_state) -> None:
     with closing(_consumer(settings, group)) as consumer:
         consumer.subscribe([topic])
-        wait_until(lambda: consumer.poll(300) or consumer.assignment(), 10, f"{group} has a member")
+        wait_until(lambda: consumer.poll(300) or consumer.assignment(), SEEN_WITHIN_S, f"{group} has a member")
 
 
 def _commit(settings: Settings, topic: str) -> None:
