@@ -7,7 +7,7 @@ READY  := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-outages test-debezium check simulate bench lock
+.PHONY: help demo dev test test-outages test-debezium check simulate bench pictures lock
 
 help:   ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1 \t\2/p' Makefile
@@ -43,6 +43,9 @@ simulate: $(READY)   ## histories with faults by seed; SEEDS=20000, ARGS="--from
 
 bench: $(READY)   ## throughput and latency on this machine
 	$(BIN)/python -m tests.bench
+
+pictures: $(READY)   ## the README's pictures of a terminal, from a real run; needs Java 17, Maven, Redis
+	$(BIN)/python -m tests.pictures
 
 # One resolution for every platform and Python from 3.11 on, and no address of an index in what it writes.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -1,7 +1,7 @@
-"""The tables of docs/for-operators.md: `python -m worker.book` makes them of what they are about, `--check` compares.
+"""The tables of README.md and docs/for-operators.md: `python -m worker.book` makes them of what they are about.
 
-The rest of the page is written by hand. What is made here stands between a line `<!-- made: NAME -->` and the next
-`<!-- end -->`.
+With `--check` it only compares. The rest of the pages is written by hand. What is made here stands between a line
+`<!-- made: NAME -->` and the next `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from worker.metrics import Metrics
 from worker.settings import Settings, describe_settings
 from worker.status.condition import CONDITIONS, NAMES
 
-PATH: Final = Path(__file__).parents[1] / "docs" / "for-operators.md"
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "for-operators.md")
 SECTION: Final = re.compile(r"(?<=<!-- made: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 REMEDIES: Final[dict[Reason, str]] = {
@@ -140,16 +141,21 @@ def made_anew(page: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m worker.book", description="Make the tables of for-operators.md.")
+    parser = argparse.ArgumentParser(prog="python -m worker.book", description="Make the tables of the pages.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if it is out of date")
     options = parser.parse_args(arguments)
-    page = PATH.read_text(encoding="utf-8")
+    return max(_make(path, check=options.check) for path in PAGES)
+
+
+def _make(path: Path, *, check: bool) -> int:
+    """Make a page's tables, or only compare: then 1 if it is out of date."""
+    page = path.read_text(encoding="utf-8")
     made = made_anew(page)
-    if not options.check:
-        PATH.write_text(made, encoding="utf-8")
-        print(f"wrote {PATH}")
+    if not check:
+        path.write_text(made, encoding="utf-8")
+        print(f"wrote {path}")
     elif made != page:
-        print(f"{PATH.name} is out of date: run python -m worker.book", file=sys.stderr)
+        print(f"{path.name} is out of date: run python -m worker.book", file=sys.stderr)
         return 1
     return 0
 
