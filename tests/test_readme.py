@@ -16,8 +16,10 @@ from typing import Final
 import pytest
 
 from tests.pages import commands_listed, commands_there, dead_links
+from tests.servers.plugin import Space
+from tests.servers.ports import KafkaServer
 from tests.servers.waiting import wait_until
-from tests.worker.cli.dev_process import Dev, dev
+from tests.worker.cli.dev_process import COMMAND, Dev, dev
 from worker.servers.choice import WAYS, Kind
 from worker.servers.local_kafka import JARS
 from worker.settings import PREFIX
@@ -69,7 +71,7 @@ def kind() -> Kind:
 
 
 def test_the_tour_goes_as_it_is_printed(kind: Kind, tmp_path: Path) -> None:
-    """But for `make dev`, which is given a choice of servers here, and for `. .venv/bin/activate`, elsewhere done."""
+    """But that `dev` is told which servers to take, and that this environment is in use already."""
     start, enter, *others = steps()
     assert (start.typed, enter.typed) == ("make dev ARGS=--watch\n", ". .venv/bin/activate\n")
     with dev(tmp_path, "--watch", "--servers", kind) as first:
@@ -120,6 +122,24 @@ def test_make_dev_is_the_command_with_the_arguments_that_it_is_given() -> None:
 
 def test_what_only_sends_is_typed_once() -> None:
     assert [step for step in steps() if "send.py" in step.typed and step.seen and not step.in_the_first] == []
+
+
+def test_topics_are_made_as_it_says_and_fit(real_kafka: KafkaServer, space: Space) -> None:
+    own = PAGE.partition("\n## Run it on your own")[2].partition("\n## ")[0]
+    given = dict(re.findall(r"^export (\w+)=(\S+)", own, re.MULTILINE))
+    assert given
+    there = {f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS": real_kafka.bootstrap_servers, f"{PREFIX}TOPICS__PREFIX": space.prefix}
+    create, check, run = re.findall(r"^restore-projector ([^#\n]*)", own, re.MULTILINE)
+    for command in (create, check):
+        done = subprocess.run(
+            [COMMAND, *command.split()],
+            env={**os.environ, **given, **there},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert run.split() == ["run"]
 
 
 def test_every_command_is_named_and_no_other() -> None:
