@@ -103,6 +103,7 @@ class Worker:
         self._trouble = _Trouble()
         self._suspects = Suspects()
         self._last_batch: list[Batch] = []
+        self._turn_began_ms = 0
 
     @property
     def partitions(self) -> Sequence[Partition]:
@@ -119,6 +120,7 @@ class Worker:
         self._observer.turned(self.partitions)
 
     def _turn(self) -> None:
+        self._turn_began_ms = self._clock.now_ms()
         records = self._log.poll(self._poll_timeout_ms())
         membership = self._log.membership()
         if membership is None:
@@ -210,6 +212,8 @@ class Worker:
                     self._clock.now_ms(),
                     distrusted=distrusted,
                 )
+                if reason is not None:  # what others have published until the store was removed is to be in it as well
+                    partition.ends = self._log.ends([number])[number]
                 self._trouble.damaged.discard(number)
                 partition.offsets = {topic: c.offset for topic, c in offsets.items()}
                 partition.stream_time = max(c.stream_time for c in offsets.values())
@@ -327,7 +331,7 @@ class Worker:
         """Find the earliest deadline, or that the store is elsewhere; say now and then that it is up to date."""
         partition.next_due = self._store.next_due(partition.number, partition.position)
         partition.looked_at = self._clock.monotonic()
-        if self._clock.now_ms() - partition.applied_at >= TOUCH_MS:
+        if self._turn_began_ms - partition.applied_at >= TOUCH_MS:
             self._apply(partition, partition.position, ())
 
     # Publishing
@@ -382,9 +386,10 @@ class Worker:
         partition.next_due = min(dues, default=None)
 
     def _apply(self, partition: Partition, after: Position, writes: Sequence[Stored]) -> None:
-        now = self._clock.now_ms()
-        self._store.apply(partition.number, partition.position, after, writes, restoring=False, applied_at=now)
-        partition.position, partition.applied_at = after, now
+        """Write and move on, as of when this turn began: who has slept since does not know what the log holds now."""
+        at = self._turn_began_ms
+        self._store.apply(partition.number, partition.position, after, writes, restoring=False, applied_at=at)
+        partition.position, partition.applied_at = after, at
 
     def _control_flow(self) -> None:
         """Before the next poll: do not fetch what would only lie in memory, and fetch again what no longer would."""

@@ -74,18 +74,19 @@ def starting_position(
 def restore_slices(log: Log, store: Store, clock: Clock, partitions: Sequence[Partition]) -> dict[int, int]:
     """Read what comes next behind the positions of all these partitions and apply it; returns how many records each."""
     behind = {p.number: p.position for p in partitions if not p.is_restored}
+    asked_at = clock.now_ms()
     slices = log.read(behind) if behind else {}
-    return {p.number: _apply_slice(store, clock, p, slices.get(p.number)) for p in partitions}
+    return {p.number: _apply_slice(store, asked_at, p, slices.get(p.number)) for p in partitions}
 
 
-def _apply_slice(store: Store, clock: Clock, partition: Partition, piece: LogSlice | None) -> int:
+def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSlice | None) -> int:
     before = partition.position
     if piece is None:
         piece = LogSlice((), (), before.state, before.internal)
     after = Position(before.generation, piece.next_state, piece.next_internal)
     if after == before and not partition.is_restored:
         return 0
-    partition.position, partition.applied_at = after, clock.now_ms()
+    partition.position, partition.applied_at = after, asked_at
     store.apply(
         partition.number,
         before,

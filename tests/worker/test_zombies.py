@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tests.worker.site import Running, Site
-from worker.ports import Ends
+from tests.worker.site import Site, proven
+from worker.loop import LOOK_S
+from worker.restore import TAIL_MAX_AGE_MS
+
+Meanwhile = Callable[[], object]
 
 
-def held_at_the_ends(monkeypatch: pytest.MonkeyPatch, zombie: Running, others: Running, site: Site) -> None:
-    """The zombie has been told where the logs end; before it goes on, a restore is decided by others and stored."""
-    ends = zombie.log.ends
+def hold(monkeypatch: pytest.MonkeyPatch, place: object, call: str, meanwhile: Meanwhile) -> None:
+    """The next call of this method is answered, then whoever called stands still, then goes on with that answer."""
+    rightly = getattr(place, call)
 
-    def then_stand_still(partitions: Sequence[int]) -> Mapping[int, Ends]:
-        found = ends(partitions)
-        site.send_restore()
-        site.settle(others)
-        return found
+    def answer_and_stand_still(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(place, call, rightly)
+        answer = rightly(*args, **options)
+        meanwhile()
+        return answer
 
-    monkeypatch.setattr(zombie.log, "ends", then_stand_still)
+    monkeypatch.setattr(place, call, answer_and_stand_still)
 
 
 def test_a_store_that_has_gone_on_is_not_taken_for_one_of_another_log(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +32,42 @@ def test_a_store_that_has_gone_on_is_not_taken_for_one_of_another_log(monkeypatc
     site = Site()
     zombie = site.worker(name="zombie")
     owner = site.started()
-    held_at_the_ends(monkeypatch, zombie, owner, site)
+
+    def others_go_on() -> None:
+        site.send_restore()
+        site.settle(owner)
+
+    hold(monkeypatch, zombie.log, "ends", others_go_on)
     zombie.turn()
     site.assert_consistent([0])
     assert zombie.notes.of("restoring") == [(0, None)]
+
+
+def test_a_store_that_was_lost_twice_is_ready_only_with_all_that_is_there_by_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The zombie saw a lost store and finds a lost store; in between, the partition's next owner has gone on."""
+    site = Site()
+    zombie = site.worker(name="zombie")
+    owner = site.started()
+
+    def others_go_on() -> None:
+        site.store.copies.clear()
+        site.send_restore()
+        site.settle(owner)
+        site.store.copies.clear()
+
+    site.store.copies.clear()
+    hold(monkeypatch, zombie.log, "ends", others_go_on)
+    zombie.turn()
+    site.assert_consistent([0])
+
+
+def test_a_store_is_not_said_to_be_up_to_date_by_who_has_slept_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of yesterday was put back, and is where the zombie left it: tombstones behind it may be gone by now."""
+    site, worker = proven()
+    applied_at = site.store.copies[0].status.applied_at
+    site.clock.pass_s(LOOK_S)
+    hold(monkeypatch, site.store, "next_due", lambda: site.clock.pass_s(2 * TAIL_MAX_AGE_MS / 1000))
+    worker.turn()
+    assert site.store.copies[0].status.applied_at == applied_at
