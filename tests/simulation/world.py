@@ -36,6 +36,8 @@ REST_WITHIN_MS: Final = 60_000
 """Invariant 9."""
 AFTER_ALL_MS: Final = 2 * 3600 * 1000
 """All that is due soon is due by then."""
+PATIENCE: Final = 40
+"""Calls for which a fault waits for its phase before it looks for another one."""
 MAX_STEPS: Final = 20_000
 GROUP: Final = "restore-projector"
 
@@ -203,9 +205,9 @@ class World:
         choose = self.choose
         self.loose = choose.random() < 0.3
         self.switch_gap = choose.choice((2.0, 6.0, 20.0, 100.0))
-        self.fault_gap = choose.choice((3.0, 8.0, 8.0, 20.0, 60.0))
+        self.fault_gap = choose.choice((2.0, 5.0, 10.0, 30.0))
         self.input_gap_ms = choose.choice((5, 40, 150, 400))
-        self.inputs_left = choose.choice((15, 40, 60, 100))
+        self.inputs_left = choose.choice((20, 50, 100, 150))
         if self.recipe.inputs is not None:
             self.inputs_left = min(self.inputs_left, self.recipe.inputs)
         self.inputs = Inputs(Random(f"{self.recipe.seed}/inputs"), self.counters, loose=self.loose)
@@ -215,10 +217,10 @@ class World:
         possible = [f for f in FAULTS if (f.promised if asked is None else f.name in asked)]
         possible = [f for f in possible if self.loose or not f.loose]
         # Small enough that batches are cut, large enough for what one record or one deadline needs.
-        self.most_loaded, self.most_decided, self.most_due = (50_000, 20_000, 1_000)
-        share = choose.choice((0.3, 0.6, 1.0))
-        self.possible = [f for f in possible if choose.random() < share] or possible
-        self.phases = PHASES if choose.random() < 0.5 else tuple(choose.sample(PHASES, 2))
+        self.most_loaded, self.most_decided, self.most_due = choose.choice(((25, 2, 2), (50_000, 20_000, 1_000)))
+        kinds = choose.choice((2, 4, 8, len(possible)))
+        self.possible = possible if kinds >= len(possible) else choose.sample(possible, kinds)
+        self.phases = tuple(choose.sample(PHASES, choose.choice((1, 1, 2, len(PHASES)))))
 
     # Notes
 
@@ -318,7 +320,8 @@ class World:
             transaction = Transaction("source", 0, self.time.now)
             transaction.waiting[record.topic, record.partition] = None
         placed = self.broker.append(record, transaction)
-        self.inputs.sent(placed)
+        if transaction is None:
+            self.inputs.sent(placed)  # what is replayed is what operators can read
         self.note("source", f"{record.topic} {record.partition} {placed.offset}")
         if transaction is not None:
             self.later(self.choose.randint(0, 3_000), lambda: self._end_input(transaction, placed))
@@ -355,7 +358,7 @@ class World:
     def _drawn(self, process: Process) -> Fault | None:
         """One of the phase that it is the turn of; that is waited for for a while, then another one is."""
         if not self._target:
-            self._target, self._patience = self.draw.choice(self.phases), 40
+            self._target, self._patience = self.draw.choice(self.phases), PATIENCE
         if process.phase != self._target:
             self._patience -= 1
             if not self._patience:
@@ -365,7 +368,12 @@ class World:
             return None  # not always its first call
         fitting = [f for f in self.possible if f.fits(process, process.call)]
         self._target, self.next_fault = "", self._until_fault()
-        return self.draw.choices(fitting, [f.weight for f in fitting])[0] if fitting else None
+        if not fitting:
+            return None
+        fault = self.draw.choices(fitting, [f.weight for f in fitting])[0]
+        if fault.leads_to and self.draw.random() < 0.5:
+            self._target, self._patience, self.next_fault = fault.leads_to, PATIENCE, self.calls + 1
+        return fault
 
     # What faults do to the world
 
@@ -416,7 +424,7 @@ class World:
             self.later(500, self._keep_copy)
             for process in self.processes:
                 self.later(self.choose.randint(0, 300), process.start)
-            until = self.time.now + 6_000 + self.inputs_left * self.input_gap_ms
+            until = self.time.now + 10_000 + self.inputs_left * self.input_gap_ms
             while (self.inputs_left or self.time.now < until) and self.steps < MAX_STEPS:
                 self.step(self.time.now + LOOK_MS)
             self._heal()
@@ -534,6 +542,8 @@ class Told:
     def restoring(self, partition: Partition, reason: str | None) -> None:
         if reason is not None:
             self._met(f"full restore: {reason}")
+            if " is outside " in reason:  # which it is only when the topics were made anew
+                self.process.world.violated(f"8: a sound store was removed: {reason}")
         elif not partition.is_restored:
             self._met("restored from a tail")
 
