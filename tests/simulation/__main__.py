@@ -25,6 +25,8 @@ SHOWN: Final = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
+    if asked.planted:
+        return _tell_planted(asked.start or 0)
     if asked.seed is not None:
         return _tell_one(_recipe(asked, asked.seed))
     first = random.SystemRandom().randrange(10**9) if asked.start is None else asked.start
@@ -54,7 +56,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--inputs", type=int, help="at most so many input records")
     parser.add_argument("--faults", help=f"only these may strike, comma-separated: {', '.join(BY_NAME)}")
     parser.add_argument("--counters", action="store_true", help="what was met how often")
+    parser.add_argument("--planted", action="store_true", help="in how many histories each planted bug is found")
     return parser
+
+
+def _tell_planted(first: int) -> int:
+    from tests.simulation.planted import BUGS, found_after
+
+    missed = 0
+    for bug in BUGS:
+        found = found_after(bug, first)
+        missed += found is None
+        times, how = ("never", "") if found is None else (str(found[0]), found[1])
+        print(f"{bug.name:50} {times:>5}  {how[:100]}", flush=True)
+    return 1 if missed else 0
 
 
 def _recipe(asked: argparse.Namespace, seed: int) -> Recipe:

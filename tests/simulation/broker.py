@@ -38,7 +38,7 @@ REBALANCE_TIMEOUT_MS: Final = 300_000
 FIRST_JOIN_DELAY_MS: Final = 100
 DELETE_RETENTION_MS: Final = 24 * 3600 * 1000
 RETRY_MS: Final = 100
-SEGMENT_RECORDS: Final = 6
+SEGMENT_RECORDS: Final = 3
 """Of each partition, so many of the newest entries are never compacted: they lie in the active segment."""
 
 

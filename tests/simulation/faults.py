@@ -18,7 +18,17 @@ class Crash(BaseException):
     """The process is gone. Nothing in the loop catches this."""
 
 
-PHASES: Final = ("joining", "taking over", "restoring", "polling", "deciding", "publishing", "storing", "idle")
+PHASES: Final = (
+    "joining",
+    "taking over",
+    "wiping",
+    "restoring",
+    "polling",
+    "deciding",
+    "publishing",
+    "storing",
+    "idle",
+)
 PHASE: Final[dict[str, str]] = {
     "poll": "polling",
     "new_producer": "taking over",
@@ -26,7 +36,7 @@ PHASE: Final[dict[str, str]] = {
     "ends": "taking over",
     "log_id": "taking over",
     "status": "taking over",
-    "wipe": "taking over",
+    "wipe": "wiping",
     "read": "restoring",
     "restore": "restoring",
     "input_ends": "deciding",
@@ -58,15 +68,17 @@ Strike: TypeAlias = Callable[[Moment], BaseException | None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row. `loose`: only in histories whose order is not promised. `promised`: a worker must withstand it.
+    """One row. `leads_to`: the phase that the next fault is aimed at, as this one has brought it about.
 
-    `strike` may raise, which the call then does instead of its work; what it returns is raised after the work.
+    `loose`: only in histories whose order is not promised. `promised`: a worker must withstand it. `strike` may raise,
+    which the call then does instead of its work; what it returns is raised after the work.
     """
 
     name: str
     weight: int
     strike: Strike
     calls: frozenset[str] = frozenset(PHASE)
+    leads_to: str = ""
     loose: bool = False
     promised: bool = True
 
@@ -84,7 +96,7 @@ def _freeze(at: Moment) -> BaseException | None:
     """SIGSTOP and CONT: no heartbeats meanwhile. Past the session's time-out, it is a zombie when it goes on."""
     at.process.frozen = True
     member = at.process.log.member
-    at.world.pass_ms(at.choose.choice((at.choose.randint(50, 2_000), at.choose.randint(10_000, 25_000))))
+    at.world.pass_ms(at.choose.choice((at.choose.randint(50, 2_000), *2 * [at.choose.randint(10_000, 25_000)])))
     at.process.frozen = False
     if member is not None and member not in at.world.broker.group.members:
         at.process.met("a zombie went on")
@@ -161,7 +173,7 @@ def _store_lost(at: Moment) -> BaseException | None:
 
 def _store_back(at: Moment) -> BaseException | None:
     if at.world.redis.kept:
-        at.world.redis.go_back(at.choose.randrange(len(at.world.redis.kept)))
+        at.world.redis.go_back(at.choose.choice(at.world.redis.kept))
         at.world.store_went_back()
     return None
 
@@ -175,6 +187,25 @@ def _store_down(at: Moment) -> BaseException | None:
 def _store_full(at: Moment) -> BaseException | None:
     at.world.redis.full = True
     at.world.later(at.choose.choice((200, 2_000, 10_000)), at.world.store_has_room)
+    return None
+
+
+def _position_lost(at: Moment) -> BaseException | None:
+    """The key that says where the store is; all others are still there."""
+    copy = at.choose.choice(list(at.world.redis.copies.values()))
+    copy.status = None
+    return None
+
+
+def _old_copy(at: Moment) -> BaseException | None:
+    """A backup is put back that is older than tombstones are kept."""
+    redis = at.world.redis
+    redis.keep_copy()
+    backup = redis.kept[0]
+    at.world.pass_ms(at.choose.randint(0, 3_000))
+    at.world.pass_night(at.choose.choice((13, 50, 50)) * 3600 * 1000, asleep=at.choose.random() < 0.5)
+    redis.go_back(backup)
+    at.world.store_went_back()
     return None
 
 
@@ -194,30 +225,32 @@ def _clock_jump(at: Moment) -> BaseException | None:
 
 def _night(at: Moment) -> BaseException | None:
     """Half a day or two pass in which nothing is sent; the cleaner has time for everything."""
-    at.world.pass_night(at.choose.choice((7, 13, 30)) * 3600 * 1000, asleep=at.choose.random() < 0.5)
+    at.world.pass_night(at.choose.choice((7, 13, 50)) * 3600 * 1000, asleep=at.choose.random() < 0.5)
     return None
 
 
 FAULTS: Final[tuple[Fault, ...]] = (
-    Fault("crash", 6, _crash),
-    Fault("freeze", 5, _freeze),
+    Fault("crash", 8, _crash),
+    Fault("freeze", 12, _freeze),
     Fault("slow", 4, _slow),
     Fault("request lost", 4, _request_lost),
     Fault("answer lost", 6, _answer_lost),
     Fault("request late", 12, _late, calls=frozenset({"produce", "commit"})),
     Fault("rebalance", 5, _rebalance),
-    Fault("evicted", 5, _evict),
+    Fault("evicted", 5, _evict, leads_to="publishing"),
     Fault("replaced", 3, _replace),
     Fault("stopped", 2, _stop),
     Fault("broker down", 3, _broker_down),
-    Fault("slow markers", 4, _slow_markers),
-    Fault("store lost", 3, _store_lost),
-    Fault("store gone back", 4, _store_back),
+    Fault("slow markers", 7, _slow_markers, leads_to="taking over"),
+    Fault("store lost", 5, _store_lost),
+    Fault("store gone back", 4, _store_back, leads_to="restoring"),
     Fault("store down", 3, _store_down),
     Fault("store full", 3, _store_full),
+    Fault("position lost", 6, _position_lost, leads_to="wiping"),
+    Fault("old copy", 3, _old_copy, leads_to="wiping"),
     Fault("key lost", 3, _key_lost, promised=False),
     Fault("clock jump", 4, _clock_jump, loose=True),
-    Fault("night", 2, _night),
+    Fault("night", 1, _night),
 )
 BY_NAME: Final = {fault.name: fault for fault in FAULTS}
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from contracts.decision import decode, encode
@@ -29,10 +29,9 @@ from tests.consistency.invariants import Case, last_values, violations
 from tests.consistency.observation import Observation, Place, Value
 from tests.projections.second_fold import Limits, SecondFold
 from tests.simulation.broker import Broker, Commit, Transaction
-from tests.simulation.inputs import PARTITIONS, TOPICS
-from tests.simulation.store import Applied, Copy
+from tests.simulation.inputs import HUGE, PARTITIONS, TOPICS
+from tests.simulation.store import Applied, Copy, Wiped
 from worker.loop import IDLE_DELAY_MS
-from worker.ports import Position
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -54,6 +53,7 @@ class Watcher:
         world.broker.on_committed = self._on_committed
         world.redis.on_applied = self._on_applied
         world.redis.on_wiped = self._on_wiped
+        world.redis.on_swept = self._on_swept
 
     def _on_decided(self, transaction: Transaction) -> None:
         for record in transaction.written:
@@ -107,13 +107,15 @@ class Watcher:
             self._world.violated(f"8: {key!r} of {applied.partition} is not in the log between {before} and {after}")
 
     def _revisions_grow(self, applied: Applied) -> None:
-        for write in applied.writes:
+        """A reader sees what is there, and then what is written."""
+        for write, replaced in zip(applied.writes, applied.replaced, strict=True):
             if write.key.kind != "run" or write.value is None:
                 continue
             name = applied.partition, applied.after.generation, write.key
-            revision = decode(write.value)["revision"]
-            if revision < self._revisions.get(name, 0):
-                self._world.violated(f"7: {write.key} went from revision {self._revisions[name]} back to {revision}")
+            revision = _revision(write.value)
+            seen = max(self._revisions.get(name, 0), 0 if replaced is None else _revision(replaced))
+            if revision < seen:
+                self._world.violated(f"7: {write.key} went from revision {seen} back to {revision}")
             self._revisions[name] = revision
 
     def _is_restored_when_it_says_so(self, applied: Applied) -> None:
@@ -123,14 +125,25 @@ class Watcher:
                 f"6: the store of {applied.partition} is ready at {applied.after}, before {state}/{internal}"
             )
 
-    def _on_wiped(self, partition: int, start: Position) -> None:
-        logs = self._world.broker.logs
-        state, internal = logs[TOPICS.decision_state, partition], logs[TOPICS.internal, partition]
-        self._must_reach[partition, start.generation] = state.stable_end, internal.stable_end
+    def _on_wiped(self, wiped: Wiped) -> None:
+        if wiped.expected != wiped.found:
+            self._world.violated(f"8: the store of {wiped.partition} was removed by somebody who had not seen it")
+        state, internal = (
+            self._world.broker.logs[topic, wiped.partition] for topic in (TOPICS.decision_state, TOPICS.internal)
+        )
+        self._must_reach[wiped.partition, wiped.start.generation] = state.stable_end, internal.stable_end
+
+    def _on_swept(self, partition: int, copy: Copy, generation: str) -> None:
+        if copy.status is None or copy.status.position.generation != generation:
+            self._world.violated(f"8: records of the store of {partition} were removed by somebody who lost it")
 
     def store_went_back(self) -> None:
         """A reader of a store that goes back in time goes back with it, whatever a worker does."""
         self._revisions.clear()
+
+
+def _revision(document: bytes) -> int:
+    return int(decode(document)["revision"])
 
 
 # At rest
@@ -143,6 +156,7 @@ def violations_at_rest(world: World) -> Iterator[str]:
     orders = {number: _order(world, log, number) for number in range(PARTITIONS)}
     folded = {n: _fold(world, order, refused) for n, order in orders.items()}
     yield from violations(Case(_observation(world, log), folded))
+    yield from _only_culprits_are_refused(log, refused)
     for order in orders.values():
         yield from _second_opinion(world, log, order, refused)
 
@@ -191,6 +205,13 @@ def _refused(log: dict[Place, list[Record]]) -> Iterator[Source]:
             letter = read_letter(record.headers)
             if (letter.reason, letter.detail) == (REFUSAL.reason, REFUSAL.detail):
                 yield letter.topic, letter.partition, letter.offset
+
+
+def _only_culprits_are_refused(log: dict[Place, list[Record]], refused: set[Source]) -> Iterator[str]:
+    for topic, number, offset in sorted(refused):
+        record = next(r for r in log[topic, number] if r.offset == offset)
+        if HUGE.encode() not in (record.value or b""):
+            yield f"3: {topic} {number} {offset} is said to make a record that is too large, and does not"
 
 
 class _Refolding(_Folding):
@@ -292,6 +313,3 @@ def _keys(copy: Copy) -> dict[str, Value]:
             "status": "restoring" if copy.status.restoring else "ready",
         }
     return keys
-
-
-Check = Callable[["World"], Iterator[str]]

@@ -45,13 +45,24 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one call of apply.lua has done."""
+    """What one call of apply.lua has done. `replaced`: what was there before of what was written."""
 
     partition: int
     before: Position
     after: Position
     writes: Sequence[Stored]
+    replaced: Sequence[bytes | None]
     restoring: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wiped:
+    """What one call of wipe.lua has done. `expected`, `found`: generations, empty for none."""
+
+    partition: int
+    expected: str
+    found: str
+    start: Position
 
 
 class Redis:
@@ -63,7 +74,8 @@ class Redis:
         self.down = False
         self.full = False
         self.on_applied: Callable[[Applied], None] = lambda _: None
-        self.on_wiped: Callable[[int, Position], None] = lambda _partition, _start: None
+        self.on_wiped: Callable[[Wiped], None] = lambda _: None
+        self.on_swept: Callable[[int, Copy, str], None] = lambda _partition, _copy, _generation: None
 
     # The scripts
 
@@ -87,31 +99,39 @@ class Redis:
     ) -> None:
         copy = self.at(partition, before)
         self._need_memory()
+        replaced = [copy.values.get(write.key) for write in writes]
         for write in writes:
             _write(copy, write)
         assert copy.status is not None
         status = replace(copy.status, position=after, restoring=restoring, applied_at=applied_at)
         copy.status = status if policy is None else replace(status, policy=policy)
-        self.on_applied(Applied(partition, before, after, writes, restoring))
+        self.on_applied(Applied(partition, before, after, writes, replaced, restoring))
 
     def wipe(self, partition: int, expected: str, start: Position, log_id: str, applied_at: int) -> None:
         copy = self.copies[partition]
         found = "" if copy.status is None else copy.status.position.generation
-        if found != expected:
+        if not self.may_wipe(expected, found):
             raise PositionMoved(partition, expected, found)
         copy.status = StoreStatus(
             start, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=POLICY
         )
-        self.on_wiped(partition, start)
+        self.on_wiped(Wiped(partition, expected, found, start))
+
+    def may_wipe(self, expected: str, found: str) -> bool:
+        return found == expected
 
     def sweep(self, partition: int, generation: str, keys: Iterable[Key], *, last: bool) -> None:
         copy = self.copies[partition]
-        if copy.status is None or copy.status.position.generation != generation or copy.status.wiped:
+        if not self.may_sweep(copy, generation):
             raise PositionMoved(partition, generation, None)
+        self.on_swept(partition, copy, generation)
         for key in keys:
             copy.forget(key)
-        if last:
+        if last and copy.status is not None:
             copy.status = replace(copy.status, wiped=True)
+
+    def may_sweep(self, copy: Copy, generation: str) -> bool:
+        return copy.status is not None and copy.status.position.generation == generation and not copy.status.wiped
 
     def _need_memory(self) -> None:
         if self.full:
@@ -124,8 +144,8 @@ class Redis:
         self.kept.append({number: copy.as_it_is() for number, copy in self.copies.items()})
         del self.kept[:-KEPT_COPIES]
 
-    def go_back(self, at: int) -> None:
-        self.copies = {number: copy.as_it_is() for number, copy in self.kept[at].items()}
+    def go_back(self, kept: dict[int, Copy]) -> None:
+        self.copies = {number: copy.as_it_is() for number, copy in kept.items()}
 
     def flush(self) -> None:
         self.copies = {number: Copy() for number in self.copies}

@@ -14,9 +14,9 @@ from tests.simulation.__main__ import command
 from tests.simulation.shrink import shrink
 from tests.simulation.world import Recipe, Struck, run
 
-FIXED: Final = 150
+FIXED: Final = 100
 """Histories that are the same each time, from seed 0 on."""
-NEW: Final = 150
+NEW: Final = 100
 CHUNK: Final = 50
 
 

@@ -197,7 +197,7 @@ class World:
         self._patience = 0
         self.processes = [
             Process(self, f"w{n}", f"i{n}" if self.choose.random() < 0.5 else None)
-            for n in range(self.choose.choice((1, 2, 2, 3)))
+            for n in range(self.choose.choice((1, 2, 2, 2, 3, 3)))
         ]
 
     def _draw_profile(self) -> None:
@@ -206,7 +206,7 @@ class World:
         self.loose = choose.random() < 0.3
         self.switch_gap = choose.choice((2.0, 6.0, 20.0, 100.0))
         self.fault_gap = choose.choice((2.0, 5.0, 10.0, 30.0))
-        self.input_gap_ms = choose.choice((5, 40, 150, 400))
+        self.input_gap_ms = choose.choice((10, 100, 400, 1_000))
         self.inputs_left = choose.choice((20, 50, 100, 150))
         if self.recipe.inputs is not None:
             self.inputs_left = min(self.inputs_left, self.recipe.inputs)
@@ -371,8 +371,8 @@ class World:
         if not fitting:
             return None
         fault = self.draw.choices(fitting, [f.weight for f in fitting])[0]
-        if fault.leads_to and self.draw.random() < 0.5:
-            self._target, self._patience, self.next_fault = fault.leads_to, PATIENCE, self.calls + 1
+        if fault.leads_to and self.draw.random() < 0.7:
+            self._target, self._patience, self.next_fault = fault.leads_to, 2 * PATIENCE, self.calls + 1
         return fault
 
     # What faults do to the world
