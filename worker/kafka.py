@@ -25,16 +25,19 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import MemberToRemove
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
 from kafka.errors import (
+    AuthorizationError,
     FencedInstanceIdError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    SaslAuthenticationFailedError,
     UnknownError,
 )
 from kafka.structs import OffsetAndMetadata
@@ -42,9 +45,10 @@ from kafka.structs import OffsetAndMetadata
 from contracts.events import Record
 from contracts.topics import Topics
 from worker import ports
-from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
+from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge
 from worker.header_names import accept_any_header_name
 from worker.ports import Committed, Ends, LogSlice, Membership, Output
+from worker.refusals import unreachable
 from worker.settings import KafkaSettings
 
 CALL_TIMEOUT_MS: Final = 12_000
@@ -175,7 +179,11 @@ class KafkaLog:
             # Not asked of the consumer: on its connection an answer would wait behind a fetch that finds nothing.
             self._ends_reader = self._plain_consumer("read_uncommitted")
             self._committed_ends_reader = self._plain_consumer("read_committed")
-            self._admin = KafkaAdminClient(**CONNECTION_OPTIONS, **settings.client_options())
+            self._admin = KafkaAdminClient(
+                request_timeout_ms=PRODUCER_OPTIONS["request_timeout_ms"],
+                **CONNECTION_OPTIONS,
+                **settings.client_options(),
+            )
             # The group's leader assigns what it knows of, and a topic that it learns of later costs another rebalance.
             for topic in topics.inputs:
                 self.consumer.partitions_for_topic(topic)
@@ -196,8 +204,8 @@ class KafkaLog:
             raise Fenced(
                 f"another member of group {self._settings.group_id} has our instance {self._settings.instance}"
             ) from error
-        except (KafkaConnectionError, KafkaTimeoutError) as error:
-            raise KafkaUnreachable(self._settings.bootstrap_servers, str(error)) from error
+        except (KafkaConnectionError, KafkaTimeoutError, AuthorizationError, SaslAuthenticationFailedError) as error:
+            raise unreachable(self._settings, error) from error
 
     # The group's consumer
 
@@ -355,8 +363,24 @@ class KafkaLog:
         if old is not None:
             threading.Thread(target=_close_quietly, args=(old,), daemon=True, name="closing-producer").start()
 
+    def _leave_to_others(self) -> None:
+        """As a static member: say that we leave, if there is somebody to take over.
+
+        Closing a static member's consumer says nothing, so its partitions would stand still until its session ends.
+        Alone it stays a member: it comes back faster to a group that is not empty, as joining an empty one is delayed
+        (group.initial.rebalance.delay.ms). The member id is named, so that a namesake who has taken our place stays.
+        """
+        if self._settings.instance is None:
+            return
+        group, us = self._settings.group_id, self.consumer.group_metadata()
+        with suppress(KafkaError, OSError, ValueError):  # ValueError: see `worker.status.kafka`
+            members = self._admin.describe_groups([group])[group]["members"]
+            if us.member_id and any(member["member_id"] != us.member_id for member in members):
+                self._admin.remove_group_members(group, [MemberToRemove(us.member_id, us.group_instance_id)])
+
     def close(self) -> None:
-        """Leave the group (a static member stays in it until its session ends) and close all connections."""
+        """Leave the group and close all connections."""
+        self._leave_to_others()
         for client in (self.consumer, self._reader, self._ends_reader, self._committed_ends_reader, self._admin):
             with suppress(KafkaError, OSError):
                 client.close()

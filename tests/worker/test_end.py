@@ -57,6 +57,37 @@ def test_under_load_it_ends_and_leaves_nothing_half_done(settings: Settings, sta
         check(settings)
 
 
+def test_one_with_a_name_leaves_its_partitions_to_others_at_once(settings: Settings, tmp_path: Path) -> None:
+    """As a static member it would otherwise keep them for its session, which here is longer than the test."""
+    session = {"RESTORE_PROJECTOR_KAFKA__SESSION_TIMEOUT_MS": "120000"}
+    with ExitStack() as stack:
+        leaving, staying = (
+            WorkerProcess(settings, tmp_path / f"{name}.log", RESTORE_PROJECTOR_KAFKA__INSTANCE=name, **session)
+            for name in ("leaving", "staying")
+        )
+        for worker in (leaving, staying):
+            stack.callback(worker.kill)
+            worker.start()
+        for worker in (leaving, staying):
+            worker.wait_until_owning(PARTITIONS // 2)
+        leaving.signal(signal.SIGTERM)
+        assert leaving.wait(END_WITHIN_S) == 0
+        staying.wait_until_owning(PARTITIONS)
+
+
+def test_one_with_a_name_that_is_alone_stays_a_member(settings: Settings, tmp_path: Path) -> None:
+    """It comes back faster to a group that is not empty."""
+    worker = WorkerProcess(settings, tmp_path / "worker.log", RESTORE_PROJECTOR_KAFKA__INSTANCE="alone")
+    try:
+        worker.start()
+        worker.wait_until_owning(PARTITIONS)
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(END_WITHIN_S) == 0
+        assert _members(settings) == 1
+    finally:
+        worker.kill()
+
+
 @pytest.mark.usefixtures("real_kafka")  # else there is none of its kind
 def test_it_ends_while_kafka_hangs(
     private_kafka: MakesKafka, redis_server: RedisServer, space: Space, start: Starts
