@@ -212,7 +212,11 @@ class Worker:
                     self._clock.now_ms(),
                     distrusted=distrusted,
                 )
-                if reason is not None:  # what others have published until the store was removed is to be in it as well
+                status = statuses[number]
+                if reason is None and status is not None:
+                    partition.applied_at = status.applied_at
+                else:  # what others have published until the store was removed is to be in it as well
+                    partition.applied_at = self._turn_began_ms
                     partition.ends = self._log.ends([number])[number]
                 self._trouble.damaged.discard(number)
                 partition.offsets = {topic: c.offset for topic, c in offsets.items()}

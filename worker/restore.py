@@ -20,7 +20,7 @@ from contracts.ids import split_internal_key, split_run_key
 from contracts.times import parse_time
 from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import POLICY, is_unfinished
-from worker.errors import Unfit
+from worker.errors import StoreDamaged, Unfit
 from worker.partition import Partition
 from worker.ports import (
     LAYOUT,
@@ -76,7 +76,15 @@ def restore_slices(log: Log, store: Store, clock: Clock, partitions: Sequence[Pa
     behind = {p.number: p.position for p in partitions if not p.is_restored}
     asked_at = clock.now_ms()
     slices = log.read(behind) if behind else {}
+    _check_age(clock.now_ms(), [p for p in partitions if p.number in behind])
     return {p.number: _apply_slice(store, asked_at, p, slices.get(p.number)) for p in partitions}
+
+
+def _check_age(now: int, partitions: Sequence[Partition]) -> None:
+    """Whoever sleeps between taking over and reading may find a log that has forgotten what it was to read."""
+    for partition in partitions:
+        if now - partition.applied_at > TAIL_MAX_AGE_MS:
+            raise StoreDamaged(partition.number, "its position has become too old to be followed from")
 
 
 def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSlice | None) -> int:

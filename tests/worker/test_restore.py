@@ -148,7 +148,7 @@ class Tail:
     def new_partition(self) -> Partition:
         position = self.store.copies[0].status.position
         ends = self.log.ends([0])[0]
-        return Partition(0, Merge(TOPICS.inputs), {}, 0, ends, position, phase=Phase.RESTORING)
+        return Partition(0, Merge(TOPICS.inputs), {}, 0, ends, position, phase=Phase.RESTORING, applied_at=NOW)
 
     def slice(self) -> int:
         return restore_slices(self.log, self.store, self.clock, [self.partition])[0]
@@ -243,7 +243,7 @@ def test_several_partitions_are_read_at_once() -> None:
     tail = Tail(*EVERYTHING)
     tail.publish(replace(output(SNAPSHOT, FOLD.stored()[SNAPSHOT]), partition=1))
     tail.store.begin_at(1, Position("g-2", 0, 0))
-    other = Partition(1, Merge(TOPICS.inputs), {}, 0, tail.log.ends([1])[1], Position("g-2", 0, 0))
+    other = Partition(1, Merge(TOPICS.inputs), {}, 0, tail.log.ends([1])[1], Position("g-2", 0, 0), applied_at=NOW)
     tail.log.calls.clear()
     assert restore_slices(tail.log, tail.store, tail.clock, [tail.partition, other]) == {0: 3, 1: 1}
     assert tail.log.calls == ["read"]

@@ -71,3 +71,17 @@ def test_a_store_is_not_said_to_be_up_to_date_by_who_has_slept_since(monkeypatch
     hold(monkeypatch, site.store, "next_due", lambda: site.clock.pass_s(2 * TAIL_MAX_AGE_MS / 1000))
     worker.turn()
     assert site.store.copies[0].status.applied_at == applied_at
+
+
+def test_who_slept_while_it_read_a_tail_does_not_follow_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The position was young enough when the partition was taken over, and is too old when the log has been read."""
+    site, _ = proven()
+    kept = site.store.kept()
+    site.send_restore(status="superseded")
+    site.settle(site.started())
+    site.store.copies = kept
+    late = site.worker()
+    hold(monkeypatch, late.log, "read", lambda: site.clock.pass_s(2 * TAIL_MAX_AGE_MS / 1000))
+    site.settle(late)
+    site.assert_consistent([0])
+    assert [reason is None for _, reason in late.notes.of("restoring")] == [True, False]
