@@ -18,8 +18,9 @@ from projections.matrix import WORDS
 from projections.record import Key
 from tests.servers.plugin import Space
 from tests.servers.ports import RedisServer
+from worker.nodes import Nodes
 from worker.ports import Position, StoredRun
-from worker.redis import RedisStore, connect
+from worker.redis import RedisStore
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "for-ui.md").read_text()
@@ -34,13 +35,14 @@ A_RUN = StoredRun(Key("run", "t-1", "rr-1"), encode(DOCUMENT), "failed", 7)
 
 @pytest.fixture
 def client(redis_server: RedisServer) -> Iterator[Redis]:
-    with connect(redis_server.url, 2_000) as client:
+    with Redis.from_url(redis_server.url) as client:
         yield client
 
 
 @pytest.fixture
-def store(client: Redis, space: Space) -> RedisStore:
-    return RedisStore(client, space.namespace, "redis")
+def store(redis_server: RedisServer, space: Space) -> Iterator[RedisStore]:
+    with Nodes(redis_server.url, 2_000) as nodes:
+        yield RedisStore(nodes, space.namespace, "redis")
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 import redis
 
 from worker.errors import RedisUnreachable
-from worker.redis import connect as client_for
+from worker.nodes import Nodes, reason
+from worker.nodes import connect as client_for
 from worker.settings import RedisSettings
 
 Severity = Literal["error", "warning"]
@@ -44,35 +45,60 @@ class Finding:
 def check_redis(settings: RedisSettings) -> list[Finding]:
     """What does not hold of the store. Raises RedisUnreachable."""
     try:
-        with connect(settings) as client:
-            info = {**client.info("server"), **client.info("memory"), **client.info("replication")}
+        with nodes_of(settings) as nodes:
+            masters = _masters(nodes)
+            if isinstance(masters, Finding):
+                return [masters]
+            told = {name: _info(client) for name, client in masters.items()}
     except redis.exceptions.NoPermissionError as error:
         return [Finding("warning", "Redis", "INFO", "the right to call it", str(error), "Nothing can be checked.")]
     except redis.exceptions.RedisError as error:
-        raise RedisUnreachable(settings.address, str(error)) from error
-    return list(judge_redis(info))
+        raise RedisUnreachable(settings.address, reason(error)) from error
+    return [found for name, info in told.items() for found in judge_redis(info, f"Redis {name}".rstrip())]
 
 
 def connect(settings: RedisSettings) -> redis.Redis:
-    """A client for a command's few questions: no retries, so that a person need not wait."""
+    """A client of the server that the URL names, for a few questions: no retries, so that a person need not wait."""
     return client_for(settings.url.get_secret_value(), settings.timeout_ms)
 
 
-def judge_redis(info: Mapping[str, Any]) -> Iterator[Finding]:
+def nodes_of(settings: RedisSettings) -> Nodes:
+    """The store's servers, one Redis or the masters of a cluster: for whoever works with its keys."""
+    return Nodes(settings.url.get_secret_value(), settings.timeout_ms)
+
+
+def _masters(nodes: Nodes) -> Mapping[str, redis.Redis] | Finding:
+    """Who has the keys, or what keeps us from learning it. Raises RedisError."""
+    try:
+        return nodes.masters()
+    except redis.exceptions.NoPermissionError as error:
+        why = "Nothing else says which node of a cluster has a partition."
+        return Finding("error", "Redis", "CLUSTER SLOTS", "the right to call it", str(error), why)
+    except redis.exceptions.ResponseError as error:
+        if "not allowed in cluster mode" not in str(error):
+            raise
+        return Finding("error", "Redis", "database", "0", str(error), "A cluster has no other.")
+
+
+def _info(client: redis.Redis) -> Mapping[str, Any]:
+    return {**client.info("server"), **client.info("memory"), **client.info("replication")}
+
+
+def judge_redis(info: Mapping[str, Any], subject: str = "Redis") -> Iterator[Finding]:
     """What does not hold, from what INFO says (server, memory, replication)."""
     version = str(info.get("redis_version", "not told"))
     numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:2])
     if numbers < MIN_REDIS:
-        yield Finding("error", "Redis", "version", "7.0 or newer", version, "The scripts need commands of 7.0.")
+        yield Finding("error", subject, "version", "7.0 or newer", version, "The scripts need commands of 7.0.")
     policy = str(info.get("maxmemory_policy", "not told"))
     if policy != "noeviction":
         yield Finding(
-            "warning" if policy == "not told" else "error", "Redis", "maxmemory-policy", "noeviction", policy,
+            "warning" if policy == "not told" else "error", subject, "maxmemory-policy", "noeviction", policy,
             "A store that drops keys by itself shows runs as not there.",
         )  # fmt: skip
     role = str(info.get("role", "not told"))
     if role != "master":
         yield Finding(
-            "warning" if role == "not told" else "error", "Redis", "role", "master", role,
+            "warning" if role == "not told" else "error", subject, "role", "master", role,
             "A replica takes no writes.",
         )  # fmt: skip

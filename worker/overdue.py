@@ -4,8 +4,8 @@ The store's sorted sets of the unfinished hold every restore of which something 
 has been in its state (`worker/scripts/apply.lua`); how long that may be, the settings say for each state. A partition
 that is being restored gives what it has so far, one that nobody took over yet gives nothing. Nothing here writes.
 
-`client` may be anyone who may read these sets; any call may raise `redis.exceptions.RedisError`. `now_ms` is compared
-with `changed_at`, which is the time of a record in Kafka.
+`nodes` may be those of anyone who may read these sets; any call may raise `redis.exceptions.RedisError`. `now_ms` is
+compared with `changed_at`, which is the time of a record in Kafka.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import redis
-
 from contracts.decision import State
 from contracts.ids import split_run_key
 from projections.rules import UNFINISHED
+from worker.nodes import Nodes
 from worker.redis import unfinished_key
 from worker.settings import OverdueSettings
 
@@ -33,36 +32,41 @@ class OverdueRun(NamedTuple):
 
 
 def count(
-    client: redis.Redis, namespace: str, partitions: Iterable[int], settings: OverdueSettings, now_ms: int
+    nodes: Nodes, namespace: str, partitions: Iterable[int], settings: OverdueSettings, now_ms: int
 ) -> dict[State, int]:
-    """How many are overdue, by state; 0 where none can be. One round trip, and nothing that grows with their number."""
-    asked = list(_sets(namespace, partitions, settings, now_ms))
-    with client.pipeline(transaction=False) as step:
-        for _, key, before in asked:
-            step.zcount(key, "-inf", before)
-        found = step.execute()
+    """How many are overdue, by state; 0 where none can be.
+
+    One round trip to each Redis that has some of the partitions, and nothing that grows with their number.
+    """
     total = dict.fromkeys(UNFINISHED, 0)
-    for (state, _, _), number in zip(asked, found, strict=True):
-        total[state] += number
+    for client, numbers in nodes.grouped(partitions):
+        asked = list(_sets(namespace, numbers, settings, now_ms))
+        with client.pipeline(transaction=False) as step:
+            for _, key, before in asked:
+                step.zcount(key, "-inf", before)
+            found = step.execute()
+        for (state, _, _), number in zip(asked, found, strict=True):
+            total[state] += number
     return total
 
 
 def oldest(
-    client: redis.Redis, namespace: str, partitions: Iterable[int], settings: OverdueSettings, now_ms: int, limit: int
+    nodes: Nodes, namespace: str, partitions: Iterable[int], settings: OverdueSettings, now_ms: int, limit: int
 ) -> list[OverdueRun]:
     """Those that have been overdue for longest, in that order, at most `limit`.
 
-    One round trip, in which each set gives no more than `limit`.
+    One round trip to each Redis that has some of the partitions, in which each set gives no more than `limit`.
     """
-    asked = list(_sets(namespace, partitions, settings, now_ms))
-    with client.pipeline(transaction=False) as step:
-        for _, key, before in asked:
-            step.zrangebyscore(key, "-inf", before, start=0, num=limit, withscores=True)
-        found = step.execute()
     # Of the same age in the order in which Redis has them, or the limit would choose others than the order does.
-    ages = (
-        (int(since), member, state) for (state, _, _), rows in zip(asked, found, strict=True) for member, since in rows
-    )
+    ages: list[tuple[int, bytes, State]] = []
+    for client, numbers in nodes.grouped(partitions):
+        asked = list(_sets(namespace, numbers, settings, now_ms))
+        with client.pipeline(transaction=False) as step:
+            for _, key, before in asked:
+                step.zrangebyscore(key, "-inf", before, start=0, num=limit, withscores=True)
+            found = step.execute()
+        for (state, _, _), rows in zip(asked, found, strict=True):
+            ages += ((int(since), member, state) for member, since in rows)
     return [
         OverdueRun(*split_run_key(member.decode()), state, since)
         for since, member, state in heapq.nsmallest(limit, ages)

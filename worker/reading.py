@@ -23,8 +23,9 @@ from contracts.events import Record
 from contracts.ids import partition_of
 from projections.record import DeletedRun, Key, decode_record
 from worker.errors import KafkaUnreachable, RedisUnreachable, Unfit
-from worker.fitness import connect
+from worker.fitness import nodes_of
 from worker.kafka import CONSUMER_OPTIONS
+from worker.nodes import Nodes, reason
 from worker.settings import KafkaSettings, RedisSettings, Settings
 from worker.topics import read_topics
 
@@ -76,12 +77,12 @@ class StoreReader:
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
-        self._client = connect(settings)
+        self._nodes = nodes_of(settings)
 
     def see(self, partition: int, tenant: str, run: str) -> Seen:
         """What there is of this run."""
         place = f"{self._settings.namespace}:{{{partition}}}"
-        with self._translated(), self._client.pipeline(transaction=True) as step:
+        with self._translated(), self._nodes.of(partition).pipeline(transaction=True) as step:
             step.hmget(f"{place}:position", "status", "applied_at")
             step.get(f"{place}:run:{tenant}/{run}")
             step.get(f"{place}:deleted-run:{tenant}/{run}")
@@ -90,20 +91,21 @@ class StoreReader:
         assert deleted is None or isinstance(deleted, DeletedRun), "records of this kind are of this type"
         return Seen(document, deleted, status != b"ready", None if applied_at is None else int(applied_at))
 
-    def ask(self, question: Callable[[redis.Redis], Answer]) -> Answer:
+    def ask(self, question: Callable[[Nodes], Answer]) -> Answer:
         """What somebody else asks of the store."""
         with self._translated():
-            return question(self._client)
+            return question(self._nodes)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except redis.exceptions.RedisError as error:
-            raise RedisUnreachable(self._settings.address, str(error)) from error
+            self._nodes.forget()
+            raise RedisUnreachable(self._settings.address, reason(error)) from error
 
     def close(self) -> None:
-        self._client.close()
+        self._nodes.close()
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@
     <namespace>:{p}:deadlines           sorted set of internal keys by `due`
 
 Nothing is retried here: a request whose answer is lost may have been carried out, and the one way to recover finds out.
+In a Redis Cluster `worker.nodes` knows which master has a partition's slot.
 """
 
 from __future__ import annotations
@@ -17,16 +18,14 @@ from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final, cast
 
-import redis
-from redis.backoff import NoBackoff
 from redis.commands.core import Script
-from redis.retry import Retry
 
 from contracts.decision import STATES, State
 from contracts.ids import split_internal_key
 from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import POLICY, UNFINISHED
 from worker.errors import PositionMoved, RedisUnreachable
+from worker.nodes import AWAY, Nodes, reason
 from worker.ports import LAYOUT, Position, Stored, StoredRun, StoreStatus
 
 STATE_INDEX: Final[dict[str, int]] = {state: at for at, state in enumerate(STATES, 1)}
@@ -38,35 +37,16 @@ SWEEP_CHUNK: Final = 1_000
 KINDS: Final[dict[str, Kind]] = {kind: kind for kind in INTERNAL_KINDS}
 
 
-def connect(url: str, timeout_ms: int) -> redis.Redis:
-    """A client that fails rather than retries; `url` as in the setting REDIS__URL."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout_ms / 1000,
-        socket_connect_timeout=timeout_ms / 1000,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
-
-
 def unfinished_key(namespace: str, partition: int, state: State) -> str:
     """The name of the sorted set of a partition's runs in a state of which something is still awaited."""
     return f"{namespace}:{{{partition}}}:unfinished:{state}"
 
 
-@contextmanager
-def _translated(address: str) -> Iterator[None]:
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise RedisUnreachable(address, str(error)) from error
-
-
 class RedisStore:
-    """`worker.ports.Store` on a Redis client. `address` is for messages, without password."""
+    """`worker.ports.Store` on one Redis or a cluster. `address` is for messages, without password."""
 
-    def __init__(self, client: redis.Redis, namespace: str, address: str) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes, namespace: str, address: str) -> None:
+        self._nodes = nodes
         self._namespace = namespace
         self._address = address
         self._read_script = self._script("read")
@@ -76,15 +56,24 @@ class RedisStore:
         self._sweep_script = self._script("sweep")
 
     def _script(self, name: str) -> Script:
-        return self._client.register_script(files("worker").joinpath("scripts", f"{name}.lua").read_text())
+        text = files("worker").joinpath("scripts", f"{name}.lua").read_bytes()
+        return Script(self._nodes.entry, text)
 
-    def _call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
-        with _translated(self._address):
-            return cast(list[Any], script(keys=keys, args=args))
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except AWAY as error:
+            self._nodes.forget()
+            raise RedisUnreachable(self._address, reason(error)) from error
+
+    def _call(self, script: Script, partition: int, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
+        with self._translated():
+            return cast(list[Any], script(keys=keys, args=args, client=self._nodes.of(partition)))
 
     def status(self, partition: int) -> StoreStatus | None:
-        with _translated(self._address):
-            raw = cast(dict[bytes, bytes], self._client.hgetall(self.key(partition, "position")))
+        with self._translated():
+            raw = cast(dict[bytes, bytes], self._nodes.of(partition).hgetall(self.key(partition, "position")))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
         try:
             return StoreStatus(
@@ -143,7 +132,7 @@ class RedisStore:
         position = self.key(partition, "position")
         expected = "" if before is None else before.position.generation
         args = (expected, start.generation, start.state, start.internal, log_id, applied_at, POLICY, LAYOUT)
-        self._refuse_moved(partition, start, self._call(self._wipe_script, [position], args))
+        self._refuse_moved(partition, start, self._call(self._wipe_script, partition, [position], args))
         doomed: list[str] = []
         for name in self._names(partition):
             if name != position:
@@ -154,20 +143,27 @@ class RedisStore:
         self._sweep(partition, start, doomed, last=True)
 
     def _sweep(self, partition: int, start: Position, names: Sequence[str], *, last: bool) -> None:
-        keys = [self.key(partition, "position"), *names]
-        self._refuse_moved(partition, start, self._call(self._sweep_script, keys, (start.generation, int(last))))
+        """Remove these keys of an earlier generation.
+
+        One more is named that is never there: while a slot is on its way to another node, SCAN shows a part of it only,
+        and Redis refuses who asks for a key that may be at either end.
+        """
+        keys = [self.key(partition, "position"), self.key(partition, "nothing"), *names]
+        reply = self._call(self._sweep_script, partition, keys, (start.generation, int(last)))
+        self._refuse_moved(partition, start, reply)
 
     def _names(self, partition: int) -> Iterator[str]:
-        """All keys of a partition. SCAN goes through the whole database: one of its own is cheaper."""
-        with _translated(self._address):
-            for name in self._client.scan_iter(match=f"{self._namespace}:{{{partition}}}:*", count=SWEEP_CHUNK):
+        """All keys of a partition. SCAN goes through a server's whole database: one of its own is cheaper."""
+        pattern = self.key(partition, "*")
+        with self._translated():
+            for name in self._nodes.of(partition).scan_iter(match=pattern, count=SWEEP_CHUNK):
                 yield name.decode()
 
     def _guarded(
         self, script: Script, partition: int, position: Position, keys: Sequence[str], args: Sequence[Any]
     ) -> list[Any]:
         names = [self.key(partition, "position"), *keys]
-        reply = self._call(script, names, (position.generation, position.state, position.internal, *args))
+        reply = self._call(script, partition, names, (position.generation, position.state, position.internal, *args))
         return self._refuse_moved(partition, position, reply)
 
     @staticmethod

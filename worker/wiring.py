@@ -11,13 +11,13 @@ from typing import Final, TypeVar
 
 from projections.inputs import InputDecoder
 from worker.errors import Unfit, Unreachable
-from worker.fitness import check_redis
+from worker.fitness import check_redis, nodes_of
 from worker.health import Health
 from worker.kafka import KafkaLog
 from worker.logs import Events
 from worker.loop import Limits, Worker
 from worker.metrics import Metrics
-from worker.redis import RedisStore, connect
+from worker.redis import RedisStore
 from worker.reporter import Reporter
 from worker.settings import Settings
 from worker.topics import DAY_MS, LETTER_ROOM_BYTES, TopicState, judge_topics, largest_input_bytes, read_topics
@@ -65,8 +65,7 @@ def run_worker(settings: Settings, *, stop: threading.Event, metrics: Metrics, h
     if log is None:
         return
     try:
-        client = connect(settings.redis.url.get_secret_value(), settings.redis.timeout_ms)
-        store = RedisStore(client, settings.redis.namespace, settings.redis.address)
+        store = RedisStore(nodes_of(settings.redis), settings.redis.namespace, settings.redis.address)
         inputs = InputDecoder(topics, partitions, settings.kafka.partitioner, settings.limits.value_bytes)
         clock = SystemClock()
         observer = Reporter(topics, metrics, health, events, clock)

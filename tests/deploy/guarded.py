@@ -29,7 +29,7 @@ from tests.deploy.tools import DEPLOY, ROOT, go_without, run
 from tests.processes import HEARTBEAT_MS, SESSION_MS
 from tests.servers.local_kafka import LocalKafka
 from tests.servers.local_redis import LocalRedis
-from worker.redis import connect
+from worker.nodes import Nodes, connect
 from worker.servers.errors import ServerUnavailable
 from worker.servers.processes import LOOPBACK, free_port
 from worker.settings import KafkaSettings, RedisSettings, Settings
@@ -63,6 +63,9 @@ class GuardedRedis:
 
     def client(self, user: str) -> Redis:
         return connect(self.url(user), 2_000)
+
+    def nodes(self, user: str) -> Nodes:
+        return Nodes(self.url(user), 2_000)
 
     def settings(self, user: str) -> RedisSettings:
         return RedisSettings(url=SecretStr(self.url(user)))

@@ -37,8 +37,8 @@ def admin(guarded_redis: GuardedRedis) -> Iterator[Redis]:
 @pytest.fixture
 def store(guarded_redis: GuardedRedis) -> Iterator[RedisStore]:
     """The worker's."""
-    with guarded_redis.client("worker") as client:
-        yield RedisStore(client, "restore", "redis")
+    with guarded_redis.nodes("worker") as nodes:
+        yield RedisStore(nodes, "restore", "redis")
 
 
 def refused(admin: Redis) -> list[Any]:

@@ -15,8 +15,10 @@ from typing import Literal, get_args
 
 from tests.servers import docker, external, local_kafka, local_redis
 from tests.servers.embedded import EmbeddedKafka, EmbeddedRedis
+from tests.servers.local_cluster import LocalRedisCluster
 from tests.servers.ports import KafkaServer, RedisServer
 from worker.servers.docker import KAFKA_IMAGE, REDIS_IMAGE, docker_unavailable
+from worker.servers.embedded import valkey_binary
 from worker.servers.errors import ServerUnavailable
 from worker.servers.local_kafka import local_kafka_name, local_kafka_unavailable
 from worker.servers.local_redis import local_redis_name, local_redis_unavailable, redis_binary
@@ -91,6 +93,22 @@ def make_redis(
             return local_redis.LocalRedis(directory, appendonly=appendonly, options=options)
         case "embedded":
             return EmbeddedRedis(directory, appendonly=appendonly, options=options)
+
+
+def make_redis_cluster(
+    backend: Backend,
+    directory: Path,
+    replicas: int = 0,
+    *,
+    appendonly: bool = False,
+    options: Mapping[str, str] | None = None,
+) -> LocalRedisCluster:
+    """Three masters, not yet started: processes, as containers that find each other need a network.
+
+    Raises ServerUnavailable.
+    """
+    binary = valkey_binary() if backend == "embedded" else redis_binary()
+    return LocalRedisCluster(directory, replicas=replicas, appendonly=appendonly, options=options, binary=binary)
 
 
 def describe(backend: Backend) -> str:

@@ -2,7 +2,8 @@
 
 `kafka` and `redis_server` are shared by the whole run: a test keeps to its own `space` on them and never stops them.
 `private_kafka` and `private_redis` start one for a test that will. `real_kafka` is `kafka` for tests of what only
-Apache Kafka does rightly (transactions, compaction, restarts).
+Apache Kafka does rightly (transactions, compaction, restarts). `redis_cluster` and `private_redis_cluster` are a Redis
+Cluster, shared and of the test's own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,17 @@ from typing import NoReturn, Protocol, TypeVar, cast
 
 import pytest
 
-from tests.servers.backends import BACKENDS, Backend, describe, kafka_runner, make_kafka, make_redis, redis_runner
+from tests.servers.backends import (
+    BACKENDS,
+    Backend,
+    describe,
+    kafka_runner,
+    make_kafka,
+    make_redis,
+    make_redis_cluster,
+    redis_runner,
+)
+from tests.servers.local_cluster import LocalRedisCluster
 from tests.servers.ports import KafkaServer, RedisServer, Startable
 from worker.servers.errors import ServerUnavailable
 
@@ -53,6 +64,12 @@ class MakesKafka(Protocol):
     """The fixture `private_kafka`: a started cluster with these lines in its server.properties."""
 
     def __call__(self, nodes: int = 1, **settings: str) -> KafkaServer: ...
+
+
+class MakesRedisCluster(Protocol):
+    """The fixture `private_redis_cluster`: three started masters, with replicas; options as for `private_redis`."""
+
+    def __call__(self, replicas: int = 0, *, appendonly: bool = False, **options: str) -> LocalRedisCluster: ...
 
 
 class MakesRedis(Protocol):
@@ -122,6 +139,32 @@ def private_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
                     redis_runner(backend, private=True), directory, appendonly=appendonly, options=lines
                 ),
                 stack,
+            )
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalRedisCluster]:
+    """The Redis Cluster that the whole run shares: processes of this machine, whatever runs the other servers."""
+    directory = tmp_path_factory.mktemp("redis-cluster")
+    with ExitStack() as stack:
+        yield started(lambda: make_redis_cluster(_backend(request.config), directory), stack)
+
+
+@pytest.fixture
+def private_redis_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakesRedisCluster]:
+    """Makes clusters of the test's own, which it may treat as it likes; they end with the test."""
+    backend = _backend(request.config)
+    with ExitStack() as stack:
+
+        def make(replicas: int = 0, *, appendonly: bool = False, **options: str) -> LocalRedisCluster:
+            directory = _fresh(tmp_path, "redis-cluster")
+            lines = {name.replace("_", "-"): value for name, value in options.items()}
+            return started(
+                lambda: make_redis_cluster(backend, directory, replicas, appendonly=appendonly, options=lines), stack
             )
 
         yield make

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Final
 
 import pytest
-import redis
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
@@ -32,7 +31,8 @@ from worker.logs import silent_events
 from worker.loop import Worker
 from worker.metrics import Metrics
 from worker.ports import Committed, Ends, LogSlice, Membership, Output, Position
-from worker.redis import RedisStore, connect
+from worker.nodes import Nodes
+from worker.redis import RedisStore
 from worker.reporter import Reporter
 from worker.settings import Settings
 from worker.topics import create_topics
@@ -390,8 +390,8 @@ def test_joins_are_not_lost_between_polls(settings: Settings, make_log: MakesLog
         return poll(timeout_ms)
 
     log.poll = noted  # type: ignore[method-assign]
-    with connect(settings.redis.url.get_secret_value(), 2_000) as client:
-        worker = a_worker(settings, log, client)
+    with Nodes(settings.redis.url.get_secret_value(), 2_000) as nodes:
+        worker = a_worker(settings, log, nodes)
 
         def has_joined() -> bool:
             worker.turn()
@@ -495,9 +495,9 @@ def test_ends_are_told_at_once_while_a_fetch_waits_for_records(
     assert time.monotonic() - began < 2
 
 
-def a_worker(settings: Settings, log: KafkaLog, client: redis.Redis) -> Worker:
+def a_worker(settings: Settings, log: KafkaLog, nodes: Nodes) -> Worker:
     topics, events = settings.topic_names, silent_events()
-    store = RedisStore(client, settings.redis.namespace, settings.redis.address)
+    store = RedisStore(nodes, settings.redis.namespace, settings.redis.address)
     inputs = InputDecoder(topics, PARTITIONS, settings.kafka.partitioner)
     clock = SystemClock()
     return Worker(log, store, clock, inputs, topics, Reporter(topics, Metrics(), Health(), events, clock))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from redis import Redis
 from redis.connection import AbstractConnection
 
 from contracts.decision import State
@@ -14,9 +13,10 @@ from projections.record import Key
 from projections.rules import UNFINISHED
 from tests.servers.plugin import Space
 from tests.servers.ports import RedisServer
+from worker.nodes import Nodes
 from worker.overdue import OverdueRun, count, oldest
 from worker.ports import Position, StoredRun
-from worker.redis import RedisStore, connect
+from worker.redis import RedisStore
 from worker.settings import OverdueSettings
 
 MINUTE_MS = 60_000
@@ -28,9 +28,9 @@ NONE = dict.fromkeys(UNFINISHED, 0)
 class Stored:
     """A store of three partitions of which nothing is known yet, and what is overdue in it."""
 
-    def __init__(self, client: Redis, namespace: str) -> None:
-        self.client, self.namespace = client, namespace
-        self.store = RedisStore(client, namespace, "redis")
+    def __init__(self, nodes: Nodes, namespace: str) -> None:
+        self.nodes, self.namespace = nodes, namespace
+        self.store = RedisStore(nodes, namespace, "redis")
         self.positions: dict[int, Position] = {}
 
     def begin(self, partition: int) -> None:
@@ -45,16 +45,16 @@ class Stored:
         self.store.apply(partition, before, after, runs, restoring=restoring, applied_at=2)
 
     def count(self, settings: OverdueSettings = LIMITS, partitions: tuple[int, ...] = (0, 1, 2)) -> dict[State, int]:
-        return count(self.client, self.namespace, partitions, settings, NOW)
+        return count(self.nodes, self.namespace, partitions, settings, NOW)
 
     def oldest(self, limit: int = 100, settings: OverdueSettings = LIMITS) -> list[OverdueRun]:
-        return oldest(self.client, self.namespace, (0, 1, 2), settings, NOW, limit)
+        return oldest(self.nodes, self.namespace, (0, 1, 2), settings, NOW, limit)
 
 
 @pytest.fixture
 def stored(redis_server: RedisServer, space: Space) -> Iterator[Stored]:
-    with connect(redis_server.url, 2_000) as client:
-        yield Stored(client, space.namespace)
+    with Nodes(redis_server.url, 2_000) as nodes:
+        yield Stored(nodes, space.namespace)
 
 
 def a_run(
@@ -140,7 +140,7 @@ def test_a_store_that_is_being_restored_gives_what_it_has(stored: Stored) -> Non
 
 
 def test_all_partitions_are_asked_in_one_round_trip(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored.client.ping()
+    stored.nodes.of(0).ping()
     sent = []
     send: Any = AbstractConnection.send_packed_command
 
@@ -149,7 +149,7 @@ def test_all_partitions_are_asked_in_one_round_trip(stored: Stored, monkeypatch:
         send(self, *args, **options)
 
     monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
-    count(stored.client, stored.namespace, range(100), LIMITS, NOW)
+    count(stored.nodes, stored.namespace, range(100), LIMITS, NOW)
     assert len(sent) == 1
-    oldest(stored.client, stored.namespace, range(100), LIMITS, NOW, 10)
+    oldest(stored.nodes, stored.namespace, range(100), LIMITS, NOW, 10)
     assert len(sent) == 2

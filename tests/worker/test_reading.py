@@ -18,9 +18,10 @@ from tests.servers.plugin import MakesKafka, Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
 from worker.errors import KafkaUnreachable, RedisUnreachable, Unfit
+from worker.fitness import nodes_of
 from worker.ports import Position, StoredInternal, StoredRun
 from worker.reading import Follower, Gap, StoreReader, partition_count, tenant_partition
-from worker.redis import RedisStore, connect
+from worker.redis import RedisStore
 from worker.settings import KafkaSettings, RedisSettings, Settings
 
 WAIT_S = 30.0
@@ -41,11 +42,11 @@ def redis_settings(redis_server: RedisServer, space: Space) -> RedisSettings:
 
 
 @pytest.fixture
-def store(redis_settings: RedisSettings) -> RedisStore:
-    client = connect(redis_settings.url.get_secret_value(), redis_settings.timeout_ms)
-    store = RedisStore(client, redis_settings.namespace, redis_settings.address)
-    store.wipe(2, None, START, "log", applied_at=5)
-    return store
+def store(redis_settings: RedisSettings) -> Iterator[RedisStore]:
+    with nodes_of(redis_settings) as nodes:
+        store = RedisStore(nodes, redis_settings.namespace, redis_settings.address)
+        store.wipe(2, None, START, "log", applied_at=5)
+        yield store
 
 
 def test_a_run_is_seen_with_its_document(store: RedisStore, redis_settings: RedisSettings) -> None:

@@ -1,9 +1,10 @@
-"""The store, in memory and in Redis: one suite for both, so that what the loop's tests stand on is true."""
+"""The store in memory, in Redis and in a Redis Cluster: one suite, so that what the loop's tests stand on is true."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,12 +14,13 @@ from redis import Redis
 from contracts.decision import STATES
 from projections.record import Key
 from projections.rules import POLICY, UNFINISHED
+from tests.servers.clients import redis_client
 from tests.servers.plugin import MakesRedis, Space
-from tests.servers.ports import RedisServer
 from tests.worker.fakes import FakeStore
 from worker.errors import PositionMoved, RedisUnreachable
+from worker.nodes import Nodes
 from worker.ports import LAYOUT, Position, Store, Stored, StoredInternal, StoredRun
-from worker.redis import RedisStore, connect
+from worker.redis import RedisStore
 
 START = Position("g1", 0, 0)
 LATER = Position("g1", 3, 5)
@@ -44,20 +46,30 @@ class Place:
         return {name.decode().removeprefix(prefix) for name in self.client.scan_iter(match=f"{prefix}*", count=1000)}
 
 
-@pytest.fixture
-def place(redis_server: RedisServer, space: Space) -> Iterator[Place]:
-    with connect(redis_server.url, 2_000) as client:
-        yield Place(RedisStore(client, space.namespace, redis_server.url), client, space.namespace)
+SERVERS = {"in Redis": "redis_server", "in a Redis Cluster": "redis_cluster"}
 
 
-@pytest.fixture(params=["in memory", "in Redis"])
-def store(request: pytest.FixtureRequest) -> Store:
+@contextmanager
+def a_place(request: pytest.FixtureRequest, server: str) -> Iterator[Place]:
+    url, space = request.getfixturevalue(SERVERS[server]).url, request.getfixturevalue("space")
+    with Nodes(url, 2_000) as nodes, redis_client(url) as client:
+        yield Place(RedisStore(nodes, space.namespace, url), client, space.namespace)
+
+
+@pytest.fixture(params=SERVERS)
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with a_place(request, request.param) as place:
+        yield place
+
+
+@pytest.fixture(params=["in memory", *SERVERS])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store."""
     if request.param == "in memory":
-        return FakeStore()
-    made = request.getfixturevalue("place")
-    assert isinstance(made, Place)
-    return made.store
+        yield FakeStore()
+        return
+    with a_place(request, request.param) as place:
+        yield place.store
 
 
 def begin(store: Store, partition: int = 0, start: Position = START) -> None:
@@ -307,7 +319,10 @@ def test_only_its_own_partition_and_namespace_are_wiped(place: Place) -> None:
         f"x{place.namespace}:{{1}}:run:t/r",
     ]
     mine = [f"{place.namespace}:{{1}}:run:t/r-{n}" for n in range(2_500)]
-    place.client.mset(dict.fromkeys([*near, *mine], b"x"))
+    with place.client.pipeline(transaction=False) as step:
+        for name in (*near, *mine):
+            step.set(name, b"x")
+        step.execute()
     begin(place.store, 1)
     assert place.client.exists(*near) == len(near)
     assert place.client.exists(*mine) == 0
@@ -392,8 +407,8 @@ def test_a_large_batch_is_applied_at_once(place: Place) -> None:
 
 def test_a_redis_that_hangs_or_is_gone_is_said_with_its_address(private_redis: MakesRedis, space: Space) -> None:
     redis = private_redis()
-    with connect(redis.url, 100) as client:
-        store = RedisStore(client, space.namespace, "redis://somewhere")
+    with Nodes(redis.url, 100) as nodes:
+        store = RedisStore(nodes, space.namespace, "redis://somewhere")
         begin(store)
         redis.pause()
         with pytest.raises(RedisUnreachable, match="redis://somewhere"):

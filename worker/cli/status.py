@@ -126,8 +126,8 @@ def _list_overdue(settings: Settings, limit: int, *, json: bool) -> bool:
     now = time.time_ns() // 1_000_000
     with StoreReader(settings.redis) as store:
         runs = store.ask(
-            lambda client: oldest(
-                client, settings.redis.namespace, range(partition_count(settings)), settings.overdue, now, limit
+            lambda nodes: oldest(
+                nodes, settings.redis.namespace, range(partition_count(settings)), settings.overdue, now, limit
             )
         )
     if json:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import redis
 
 from contracts.decision import State
-from worker.fitness import connect
+from worker.fitness import nodes_of
+from worker.nodes import reason
 from worker.overdue import count
 from worker.settings import OverdueSettings, RedisSettings
 from worker.status.facts import StoreCopy
@@ -33,32 +34,44 @@ class StoreView:
     def __init__(self, settings: RedisSettings, limits: OverdueSettings) -> None:
         self._settings = settings
         self._limits = limits
-        self._client = connect(settings)
+        self._nodes = nodes_of(settings)
 
     def look(self, log_id: str, ends: Mapping[int, tuple[int, int]], now: int) -> StoreFacts:
         """`ends` of the compacted topics by partition, as `log_id` names them; `now` in ms."""
         try:
-            with self._client.pipeline(transaction=False) as step:
-                for number in ends:
-                    step.hmget(f"{self._settings.namespace}:{{{number}}}:position", *FIELDS)
-                rows = step.execute()
+            rows = self._rows(ends)
             full = self._full()
-            overdue = count(self._client, self._settings.namespace, ends, self._limits, now)
+            overdue = count(self._nodes, self._settings.namespace, ends, self._limits, now)
         except redis.exceptions.RedisError as error:
-            return StoreFacts({}, error=f"Redis at {self._settings.address} cannot be reached: {error}")
-        copies = {number: _copy(row, log_id, ends[number]) for number, row in zip(ends, rows, strict=True)}
+            self._nodes.forget()
+            return StoreFacts({}, error=f"Redis at {self._settings.address} cannot be reached: {reason(error)}")
+        copies = {number: _copy(row, log_id, ends[number]) for number, row in rows.items()}
         return StoreFacts({number: copy for number, copy in copies.items() if copy is not None}, overdue, None, full)
 
+    def _rows(self, numbers: Iterable[int]) -> Mapping[int, list[bytes | None]]:
+        """The position records of these partitions, field by field."""
+        rows: dict[int, list[bytes | None]] = {}
+        for client, group in self._nodes.grouped(numbers):
+            with client.pipeline(transaction=False) as step:
+                for number in group:
+                    step.hmget(f"{self._settings.namespace}:{{{number}}}:position", *FIELDS)
+                rows.update(zip(group, step.execute(), strict=True))
+        return {number: rows[number] for number in sorted(rows)}
+
     def _full(self) -> tuple[int, int] | None:
-        try:
-            memory: Mapping[str, Any] = self._client.info("memory")
-        except redis.exceptions.NoPermissionError:
-            return None
-        used, allowed = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
-        return (used, allowed) if 0 < allowed <= used else None
+        """Used and allowed memory of a server that is full."""
+        for client in self._nodes.masters().values():
+            try:
+                memory: Mapping[str, Any] = client.info("memory")
+            except redis.exceptions.NoPermissionError:
+                return None
+            used, allowed = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
+            if 0 < allowed <= used:
+                return used, allowed
+        return None
 
     def close(self) -> None:
-        self._client.close()
+        self._nodes.close()
 
 
 def _behind(position: int, end: int) -> int:

@@ -15,9 +15,10 @@ from tests.processes import environment, install
 from tests.servers.plugin import Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.worker.cli.conftest import Command
+from worker.fitness import nodes_of
 from worker.ports import Position, StoredInternal, StoredRun
 from worker.reading import tenant_partition
-from worker.redis import RedisStore, connect
+from worker.redis import RedisStore
 from worker.settings import Settings
 
 INCOMPLETE = document(EXAMPLES["completed_proof_incomplete"])
@@ -86,11 +87,10 @@ def partition(settings: Settings) -> int:
 @pytest.fixture
 def store(settings: Settings, partition: int) -> Iterator[RedisStore]:
     """The store, the partition of tenant t-1 being restored."""
-    client = connect(settings.redis.url.get_secret_value(), settings.redis.timeout_ms)
-    store = RedisStore(client, settings.redis.namespace, settings.redis.address)
-    store.wipe(partition, None, START, "log", applied_at=0)
-    yield store
-    client.close()
+    with nodes_of(settings.redis) as nodes:
+        store = RedisStore(nodes, settings.redis.namespace, settings.redis.address)
+        store.wipe(partition, None, START, "log", applied_at=0)
+        yield store
 
 
 def test_a_stored_document_is_explained_as_it_is_offline(
