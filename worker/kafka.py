@@ -178,7 +178,6 @@ class KafkaLog:
             self._reader = self._plain_consumer("read_committed")
             # Not asked of the consumer: on its connection an answer would wait behind a fetch that finds nothing.
             self._ends_reader = self._plain_consumer("read_uncommitted")
-            self._committed_ends_reader = self._plain_consumer("read_committed")
             self._admin = KafkaAdminClient(
                 request_timeout_ms=PRODUCER_OPTIONS["request_timeout_ms"],
                 **CONNECTION_OPTIONS,
@@ -261,12 +260,9 @@ class KafkaLog:
         assert position is not None, f"{input} was given an offset when it was taken over"
         return int(position)
 
-    def input_ends(
-        self, inputs: Sequence[ports.TopicPartition], *, committed: bool
-    ) -> Mapping[ports.TopicPartition, int]:
-        reader = self._committed_ends_reader if committed else self._ends_reader
+    def input_ends(self, inputs: Sequence[ports.TopicPartition]) -> Mapping[ports.TopicPartition, int]:
         with self._translated():
-            ends = reader.end_offsets([TopicPartition(*name) for name in inputs], timeout_ms=CALL_TIMEOUT_MS)
+            ends = self._ends_reader.end_offsets([TopicPartition(*name) for name in inputs], timeout_ms=CALL_TIMEOUT_MS)
         return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
 
     # The compacted topics
@@ -381,7 +377,7 @@ class KafkaLog:
     def close(self) -> None:
         """Leave the group and close all connections."""
         self._leave_to_others()
-        for client in (self.consumer, self._reader, self._ends_reader, self._committed_ends_reader, self._admin):
+        for client in (self.consumer, self._reader, self._ends_reader, self._admin):
             with suppress(KafkaError, OSError):
                 client.close()
         if self._producer is not None:

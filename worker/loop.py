@@ -275,7 +275,7 @@ class Worker:
         """Batches, each of at most `limit` records, of what is buffered and known to be next."""
         if not partitions:
             return []
-        ended = self._ended(partitions, committed=True)
+        ended = self._ended(partitions)
         batches = []
         for partition in partitions:
             if not self._may_go_on(partition, ended[partition.number]):
@@ -286,10 +286,10 @@ class Worker:
             batches.append(batch)
         return batches
 
-    def _ended(self, partitions: Sequence[Partition], *, committed: bool) -> dict[int, list[str]]:
-        """Of each partition, the inputs that hold nothing which was not polled yet."""
+    def _ended(self, partitions: Sequence[Partition]) -> dict[int, list[str]]:
+        """Of each partition, the inputs that hold nothing which was not polled yet, not even in open transactions."""
         inputs = [(topic, p.number) for p in partitions for topic in self._topics.inputs]
-        ends = self._log.input_ends(inputs, committed=committed) if inputs else {}
+        ends = self._log.input_ends(inputs) if inputs else {}
         ended: dict[int, list[str]] = {p.number: [] for p in partitions}
         for topic, number in inputs:
             if self._log.next_offset((topic, number)) >= ends[topic, number]:
@@ -297,11 +297,17 @@ class Worker:
         return ended
 
     def _may_go_on(self, partition: Partition, ended: list[str]) -> bool:
-        """Whether no empty input may still hold the next record; what does not come is not waited for for ever."""
+        """Whether no empty input may still hold the next record; what does not come is not waited for for ever.
+
+        What an open transaction holds back was appended before what comes later in other inputs, and is to be decided
+        before it. An input that was waited for in vain is not waited for again before it has moved.
+        """
         missing = [topic for topic in partition.merge.empty() if topic not in ended]
+        places = {topic: self._log.next_offset((topic, partition.number)) for topic in missing}
         now = self._clock.monotonic()
-        if not missing:
+        if all(partition.given_up.get(topic) == at for topic, at in places.items()):
             partition.waiting_since = None
+            ended.extend(missing)
             return True
         if partition.waiting_since is None:
             partition.waiting_since = now
@@ -310,20 +316,21 @@ class Worker:
             return False
         self._observer.waited_in_vain(partition.number, missing, now - partition.waiting_since)
         partition.waiting_since = None
+        partition.given_up |= places
         ended.extend(missing)
         return True
 
     def _deadline_batches(self, partitions: Sequence[Partition]) -> list[Batch]:
         """Batches of what fell due in partitions that have nothing to read, not even in open transactions."""
         unseen = [p for p in partitions if self._clock.monotonic() - p.looked_at >= LOOK_S]
-        self._ended(unseen, committed=False)  # raises if Kafka is away, which polling does not
+        self._ended(unseen)  # raises if Kafka is away, which polling does not
         for partition in unseen:
             self._look_at_store(partition)
         until = self._clock.now_ms() - IDLE_DELAY_MS
         due = [p for p in partitions if p.next_due is not None and p.next_due <= until]
         if not due:
             return []
-        ended = self._ended(due, committed=False)
+        ended = self._ended(due)
         idle = [p for p in due if len(ended[p.number]) == len(self._topics.inputs)]
         batches = [self._batcher.prepare(p, (), self._clock.now_ms(), until) for p in idle]
         for batch in batches:

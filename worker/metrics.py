@@ -72,7 +72,7 @@ class Metrics:
         )
         self.batch_records = self._histogram("batch_records", "Input records in one transaction.", RECORDS_BUCKETS)
         self.merge_waits = self._counter(
-            "merge_waits", "Times that the merge waited for an input with records to come."
+            "merge_waits", "Times that the merge waited for an input with records to come, or an open transaction."
         )
         self.merge_wait_overs = self._counter(
             "merge_wait_overs", "Times that it went on without them: order by time was not kept."

@@ -43,9 +43,9 @@ class Partition:
 
     `offsets`: next offset to be merged of each input topic. `stream_time`: in ms. `next_due`: no deadline in the store
     is earlier (ms), None if there is none. `waiting_since`: monotonic seconds since when an input that holds more than
-    was polled has kept the others waiting. `looked_at`: monotonic seconds when an idle partition's store was last
-    asked; `applied_at`: the clock's ms when it was last written. `paused`: inputs that are not fetched, as enough of
-    them is in memory.
+    was polled has kept the others waiting. `given_up`: where inputs stood that were waited for in vain. `looked_at`:
+    monotonic seconds when an idle partition's store was last asked; `applied_at`: the clock's ms when it was last
+    written. `paused`: inputs that are not fetched, as enough of them is in memory.
     """
 
     number: int
@@ -57,6 +57,7 @@ class Partition:
     phase: Phase = Phase.TAKING_OVER
     next_due: int | None = None
     waiting_since: float | None = None
+    given_up: dict[str, int] = field(default_factory=dict)
     looked_at: float = 0.0
     applied_at: int = 0
     paused: set[str] = field(default_factory=set)

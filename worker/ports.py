@@ -169,8 +169,8 @@ class Log(Protocol):
     def next_offset(self, input: TopicPartition) -> int:
         """Offset behind the last record that `poll` returned, transaction markers passed over."""
 
-    def input_ends(self, inputs: Sequence[TopicPartition], *, committed: bool) -> Mapping[TopicPartition, int]:
-        """The next offsets to be written; `committed`: at most the first open transaction's."""
+    def input_ends(self, inputs: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The next offsets to be written, records of open transactions included."""
 
     def log_id(self) -> str:
         """Names the two compacted topics as they are now: another one when one of them was made anew."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +208,27 @@ def _security_problems(kafka: KafkaSettings) -> Iterator[str]:
         )
     if kafka.ssl_keyfile is not None and kafka.ssl_certfile is None:
         yield f"{PREFIX}KAFKA__SSL_CERTFILE is not set: {PREFIX}KAFKA__SSL_KEYFILE needs it"
+    yield from _unreadable(kafka)
+
+
+def _unreadable(kafka: KafkaSettings) -> Iterator[str]:
+    """Files that TLS cannot use. Found out by its first connection otherwise, which says little, and for a key without
+    its password would ask whoever is at the terminal.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if kafka.ssl_cafile is not None:
+        try:
+            context.load_verify_locations(kafka.ssl_cafile)
+        except OSError as error:
+            yield f"{PREFIX}KAFKA__SSL_CAFILE is {str(kafka.ssl_cafile)!r}: expected certificates in PEM ({error})"
+    if kafka.ssl_certfile is not None:
+        try:
+            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile, _secret(kafka.ssl_password) or "")
+        except OSError as error:
+            yield (
+                f"{PREFIX}KAFKA__SSL_CERTFILE is {str(kafka.ssl_certfile)!r}: expected a certificate in PEM, its key in"
+                f" the same file or in {PREFIX}KAFKA__SSL_KEYFILE, opened by {PREFIX}KAFKA__SSL_PASSWORD ({error})"
+            )
 
 
 class TopicsSettings(_Group):
@@ -251,7 +273,7 @@ class LimitsSettings(_Group):
         30_000,
         ge=0,
         le=600_000,
-        description="How long the merge waits for an input that has committed records which do not arrive.",
+        description="How long the merge waits for an input whose records do not arrive, or whose transaction stays open.",
     )
     deletion_memory_days: int = Field(
         30,

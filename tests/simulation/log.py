@@ -172,8 +172,8 @@ class SimulatedLog:
             raise Refused("IllegalStateError: a partition that is not assigned")
         return self._positions[input]
 
-    def input_ends(self, inputs: Sequence[TopicPartition], *, committed: bool) -> Mapping[TopicPartition, int]:
-        return self._call("input_ends", lambda: {place: self._end(place, committed=committed) for place in inputs})
+    def input_ends(self, inputs: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return self._call("input_ends", lambda: {place: self._end(place, committed=False) for place in inputs})
 
     def _end(self, place: TopicPartition, *, committed: bool) -> int:
         log = self._broker.logs[place]

@@ -258,9 +258,9 @@ class FakeLog(Faults):
     def next_offset(self, input: TopicPartition) -> int:
         return self._positions[input]
 
-    def input_ends(self, inputs: Sequence[TopicPartition], *, committed: bool) -> Mapping[TopicPartition, int]:
+    def input_ends(self, inputs: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         self._enter("input_ends")
-        return {tp: self._broker.end_offset(tp, committed=committed) for tp in inputs}
+        return {tp: self._broker.end_offset(tp, committed=False) for tp in inputs}
 
     # The compacted topics
 

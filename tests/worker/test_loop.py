@@ -6,7 +6,9 @@ compared with the pure fold of the input (tests.worker.site).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+import pytest
 
 from contracts.facts import ENTITIES, Entity
 from tests.contracts.records import PARTITIONS
@@ -172,18 +174,44 @@ def test_a_partition_that_waits_does_not_hold_up_the_others() -> None:
     assert site.document(partition=1)["revision"] == 2
 
 
-def test_an_open_transaction_in_another_input_is_not_waited_for() -> None:
-    """What is not committed cannot be read; it is merged when it can."""
+@pytest.mark.parametrize(("end", "states"), [("committed", ["failed"]), ("aborted", ["completed_proof_incomplete"])])
+def test_what_an_open_transaction_holds_back_is_waited_for(
+    end: Literal["committed", "aborted"], states: list[str]
+) -> None:
+    """It was appended earlier, so it is decided earlier, if it is committed."""
     site = Site()
     worker = site.started()
     site.send("operation_run", transaction="open", outcome="failed")
+    site.clock.pass_s(0.2)
     site.send()
-    worker.turn()
-    assert site.states() == ["completed_proof_incomplete"]
-    assert worker.notes.of("waiting_for_input") == []
+    worker.turn(5)
+    assert site.states() == []
+    site.broker.end("open", end)
+    site.settle(worker)
+    assert site.states() == states
+
+
+def test_a_transaction_that_stays_open_is_waited_for_once() -> None:
+    """Each batch would otherwise wait as long again."""
+    site = Site()
+    worker = site.started(limits=Limits(merge_wait_s=30))
+    site.send("operation_run", transaction="open", outcome="failed")
+    site.send()
+    site.until(site.states, worker)
+    assert worker.notes.of("waited_in_vain") == [(0, [OPERATIONS])]
+    began = site.clock.monotonic()
+    site.send(sequence=2)
+    site.until(lambda: site.document()["revision"] == 2, worker)
+    assert site.clock.monotonic() - began < 2
+
     site.broker.end("open", "committed")
     site.settle(worker)
     assert site.states()[-1] == "failed"
+    site.send("operation_run", 2, transaction="another", outcome="succeeded")
+    site.clock.pass_s(0.2)
+    site.send(sequence=3)
+    worker.turn(5)
+    assert site.document()["revision"] == 3, "the next one is waited for again"
 
 
 def test_records_polled_one_by_one_are_merged_as_if_they_came_together() -> None:
