@@ -201,7 +201,7 @@ class Events:
         self._log.warning("dead_letter", reason=reason, topic=topic, partition=partition, offset=offset, **known)
 
     def merge_wait_over(self, *, partition: int, topic: str, waited_ms: int) -> None:
-        """Records that the topic holds did not arrive in time, or its transaction stays open; no more waiting for them."""
+        """Records that the topic holds did not arrive in time, or a transaction stays open: it goes on without them."""
         self._log.warning("merge_wait_over", partition=partition, topic=topic, waited_ms=waited_ms)
 
     # What goes wrong
