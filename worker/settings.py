@@ -273,7 +273,7 @@ class LimitsSettings(_Group):
         30_000,
         ge=0,
         le=600_000,
-        description="How long the merge waits for an input whose records do not arrive or whose transaction stays open.",
+        description="How long the merge waits for an input whose records do not come or whose transaction stays open.",
     )
     deletion_memory_days: int = Field(
         30,
