@@ -20,7 +20,7 @@ from tests.servers.waiting import wait_until
 from worker.health import Health
 from worker.logs import silent_events
 from worker.metrics import Metrics
-from worker.settings import KafkaSettings, RedisSettings, Settings, TopicsSettings, describe_settings
+from worker.settings import KafkaSettings, RedisSettings, Settings, TopicsSettings, describe_settings, variable_of
 from worker.topics import create_topics
 from worker.wiring import run_worker
 
@@ -178,4 +178,9 @@ class WorkerProcess:
 def environment(settings: Settings) -> Mapping[str, str]:
     """The environment variables that give these settings."""
     shown = {s.variable: s.value for s in describe_settings(settings) if s.value is not None and not s.secret}
-    return shown | {"RESTORE_PROJECTOR_REDIS__URL": settings.redis.url.get_secret_value()}
+    return shown | {
+        variable_of((group, name)): value.get_secret_value()
+        for group in ("kafka", "redis")
+        for name, value in getattr(settings, group)
+        if isinstance(value, SecretStr)
+    }

@@ -3,6 +3,7 @@
     ProjectorError
     ├── ConfigurationError        a setting is wrong                                    exit 2
     ├── Unfit                     topics or Redis do not hold what the promises need    exit 2
+    ├── Refused                   Kafka or Redis does not let us do what we must        exit 2
     ├── Unreachable               a server does not answer                              exit 3
     │   ├── KafkaUnreachable
     │   └── RedisUnreachable
@@ -44,6 +45,12 @@ class Unfit(ProjectorError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class Refused(ProjectorError):
+    """A server lets us in and refuses what we must do: a right is missing. Each line names one, as the server does."""
+
+    exit_code = 2
 
 
 class Unreachable(ProjectorError):

@@ -25,8 +25,12 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, ClusterError, MovedError, TryAgainError
 from redis.retry import Retry
 
+from worker.errors import Refused
+
 AWAY: Final = (redis.ConnectionError, redis.TimeoutError, AskError, TryAgainError, ClusterError)
 """What Redis raises when another try may find everything well: nothing was carried out, or it is not known."""
+_REFUSED_IN_SCRIPT: Final = "ACL failure in script"
+"""So it begins when its user may not do what a script does."""
 LAST_SLOT: Final = 16_383
 _REDIRECTIONS: Final[Mapping[type[Exception], str]] = {MovedError: "MOVED", AskError: "ASK", TryAgainError: "TRYAGAIN"}
 
@@ -58,6 +62,13 @@ def reason(error: Exception) -> str:
     """What Redis raised, in words: a redirection's own are two numbers."""
     code = _REDIRECTIONS.get(type(error))
     return str(error) if code is None else f"a slot is or was moved to another node of the cluster ({code} {error})"
+
+
+def refusal(address: str, error: redis.RedisError) -> Refused | None:
+    """What Redis says when its user may not do something, which names the command or the key; None: it was not that."""
+    if isinstance(error, redis.exceptions.NoPermissionError) or _REFUSED_IN_SCRIPT in str(error):
+        return Refused(f"Redis at {address} refuses us: {error}")
+    return None
 
 
 @functools.cache

@@ -22,10 +22,11 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 from contracts.events import Record
 from contracts.ids import partition_of
 from projections.record import DeletedRun, Key, decode_record
-from worker.errors import KafkaUnreachable, RedisUnreachable, Unfit
+from worker.errors import RedisUnreachable, Unfit
 from worker.fitness import nodes_of
 from worker.kafka import CONSUMER_OPTIONS
-from worker.nodes import Nodes, reason
+from worker.nodes import Nodes, reason, refusal
+from worker.refusals import unreachable
 from worker.settings import KafkaSettings, RedisSettings, Settings
 from worker.topics import read_topics
 
@@ -102,7 +103,8 @@ class StoreReader:
             yield
         except redis.exceptions.RedisError as error:
             self._nodes.forget()
-            raise RedisUnreachable(self._settings.address, reason(error)) from error
+            refused = refusal(self._settings.address, error)
+            raise refused or RedisUnreachable(self._settings.address, reason(error)) from error
 
     def close(self) -> None:
         self._nodes.close()
@@ -313,7 +315,7 @@ class Follower:
             yield
         except KafkaError as error:
             self.close()
-            raise KafkaUnreachable(self._settings.bootstrap_servers, str(error)) from error
+            raise unreachable(self._settings, error) from error
 
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None

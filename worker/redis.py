@@ -25,7 +25,7 @@ from contracts.ids import split_internal_key
 from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import POLICY, UNFINISHED
 from worker.errors import PositionMoved, RedisUnreachable
-from worker.nodes import AWAY, Nodes, reason
+from worker.nodes import AWAY, Nodes, reason, refusal
 from worker.ports import LAYOUT, Position, Stored, StoredRun, StoreStatus
 
 STATE_INDEX: Final[dict[str, int]] = {state: at for at, state in enumerate(STATES, 1)}
@@ -66,6 +66,11 @@ class RedisStore:
         except AWAY as error:
             self._nodes.forget()
             raise RedisUnreachable(self._address, reason(error)) from error
+        except redis.ResponseError as error:
+            refused = refusal(self._address, error)
+            if refused is None:
+                raise
+            raise refused from error
 
     def _call(self, script: Script, partition: int, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
         with self._translated():

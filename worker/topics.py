@@ -15,8 +15,9 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError
 
 from contracts.topics import TOPICS, Role, Topics
-from worker.errors import KafkaUnreachable, Unfit
+from worker.errors import Unfit
 from worker.fitness import Finding, Severity
+from worker.refusals import unreachable
 from worker.restore import TAIL_MAX_AGE_MS
 from worker.settings import Settings
 
@@ -129,7 +130,7 @@ def kafka_admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         )
         yield client
     except KafkaError as error:
-        raise KafkaUnreachable(settings.kafka.bootstrap_servers, str(error)) from error
+        raise unreachable(settings.kafka, error) from error
     finally:
         if client is not None:
             client.close()

@@ -158,7 +158,7 @@ def start_kafka(directory: Path) -> Iterator[GuardedKafka]:
     except ServerUnavailable as error:
         go_without(str(error))
     port = free_port()
-    _add_listener(server.nodes[0].properties, f"SASL://{LOOPBACK}:{port}")
+    add_listener(server.nodes[0].properties, f"SASL://{LOOPBACK}:{port}")
     try:
         server.start()
         guarded = GuardedKafka(server, port)
@@ -168,7 +168,7 @@ def start_kafka(directory: Path) -> Iterator[GuardedKafka]:
         server.close()
 
 
-def _add_listener(properties: Path, listener: str) -> None:
+def add_listener(properties: Path, listener: str) -> None:
     """Beside those that are there, which have ports of their own."""
     lines = properties.read_text().splitlines()
     names = ("listeners=", "advertised.listeners=")

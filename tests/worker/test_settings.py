@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from contracts.topics import Topics
 from projections.rules import UNFINISHED
+from tests.security.certificates import Authority
 from tests.worker.clean import without_settings
 from worker.errors import ConfigurationError
 from worker.settings import (
@@ -200,8 +202,7 @@ def test_secrets_are_in_no_representation_of_the_settings() -> None:
 
 
 def test_sasl_and_tls_become_options_of_every_client(tmp_path: Path) -> None:
-    authorities = tmp_path / "ca.pem"
-    authorities.touch()
+    authorities = Authority(tmp_path, "authority", "").file
     kafka = KafkaSettings(
         bootstrap_servers="a:1, b:2",
         security_protocol="SASL_SSL",
@@ -223,6 +224,24 @@ def test_sasl_and_tls_become_options_of_every_client(tmp_path: Path) -> None:
         "sasl_plain_username": "worker",
         "sasl_plain_password": "geheim",
     }
+
+
+def test_files_that_tls_cannot_use_are_refused_at_once(tmp_path: Path) -> None:
+    """The first connection would say less, and for a key without its password ask whoever is at the terminal."""
+    nothing = tmp_path / "nothing.pem"
+    nothing.touch()
+    own = Authority(tmp_path, "authority", "geheim").issue("worker")
+
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"ssl_cafile": nothing}, "SSL_CAFILE"),
+        ({"ssl_certfile": nothing}, "SSL_CERTFILE"),
+        ({"ssl_certfile": own.certificate}, "SSL_KEYFILE"),
+        ({"ssl_certfile": own.certificate, "ssl_keyfile": own.guarded_key}, "SSL_PASSWORD"),
+        ({"ssl_certfile": own.certificate, "ssl_keyfile": own.guarded_key, "ssl_password": "false"}, "SSL_PASSWORD"),
+    ]
+    for given, name in cases:
+        with pytest.raises(ValidationError, match=f"RESTORE_PROJECTOR_KAFKA__{name}"):
+            KafkaSettings.model_validate({"security_protocol": "SSL", **given})
 
 
 def test_a_plain_connection_has_no_options_besides() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.output import Json, print_json, print_table
-from worker.errors import KafkaUnreachable, Unfit
+from worker.errors import Unfit
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -52,6 +52,7 @@ def simulate(
 def _send(settings: Settings, plan: Plan) -> Sent:
     from kafka.errors import KafkaError
 
+    from worker.refusals import unreachable
     from worker.simulate import Sent, send_in_time, traffic
     from worker.sources import SourceProducer
     from worker.topics import read_topics
@@ -70,7 +71,7 @@ def _send(settings: Settings, plan: Plan) -> Sent:
                 show_progress(sent)
             producer.flush()
     except KafkaError as error:
-        raise KafkaUnreachable(settings.kafka.bootstrap_servers, str(error)) from error
+        raise unreachable(settings.kafka, error) from error
     return sent
 
 

@@ -21,8 +21,9 @@ from kafka.errors import (
 from kafka.protocol.consumer.offsets import IsolationLevel
 
 from contracts.topics import Topics
-from worker.errors import KafkaUnreachable, Unfit
+from worker.errors import Unfit
 from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
+from worker.refusals import unreachable
 from worker.settings import KafkaSettings
 from worker.status.facts import Input, Letters, Member, OpenTransaction
 
@@ -72,7 +73,7 @@ class KafkaView:
             return self._look(self._clients)
         except KafkaError as error:
             self.close()
-            raise KafkaUnreachable(self._settings.bootstrap_servers, str(error)) from error
+            raise unreachable(self._settings, error) from error
 
     def _look(self, clients: _Clients) -> KafkaFacts:
         admin = clients.admin
