@@ -19,6 +19,7 @@ from importlib.resources import files
 from typing import Any, Final, cast
 
 from redis.commands.core import Script
+from redis.exceptions import ResponseError
 
 from contracts.decision import STATES, State
 from contracts.ids import split_internal_key
@@ -66,7 +67,7 @@ class RedisStore:
         except AWAY as error:
             self._nodes.forget()
             raise RedisUnreachable(self._address, reason(error)) from error
-        except redis.ResponseError as error:
+        except ResponseError as error:
             refused = refusal(self._address, error)
             if refused is None:
                 raise
