@@ -113,7 +113,7 @@ class Consumer:
 
     def committed(self, partition: int) -> int:
         """The next offset that the group would read; -1 while it has committed none."""
-        with kafka_admin(self._settings) as admin:
+        with kafka_admin(self._settings.kafka) as admin:
             offsets = admin.list_group_offsets({self._group: None})[self._group]
         at = offsets.get(TopicPartition(self._topic, partition))
         return -1 if at is None else int(at.offset)

@@ -17,16 +17,17 @@ from typing import Any, Final, Self, TypeVar
 
 import redis
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 
 from contracts.events import Record
 from contracts.ids import partition_of
 from projections.record import DeletedRun, Key, decode_record
-from worker.errors import RedisUnreachable, Unfit
+from worker.errors import RedisUnreachable, Refused, Unfit
 from worker.fitness import nodes_of
 from worker.kafka import CONSUMER_OPTIONS
 from worker.nodes import Nodes, reason, refusal
-from worker.refusals import unreachable
+from worker.refusals import refusal_of, unreachable
+from worker.rights import check_topic
 from worker.settings import KafkaSettings, RedisSettings, Settings
 from worker.topics import read_topics
 
@@ -49,6 +50,7 @@ def partition_count(settings: Settings) -> int:
     name = settings.topic_names.decision_state
     topic = read_topics(settings).get(name)
     if topic is None:
+        check_topic(settings.kafka, name, "Describe")
         raise Unfit(f"{name} does not exist: `restore-projector topics create` makes it")
     return topic.partitions
 
@@ -202,6 +204,7 @@ class Follower:
     def _numbers(self, consumer: KafkaConsumer) -> set[int]:
         numbers: set[int] | None = consumer.partitions_for_topic(self._topic)
         if not numbers:
+            check_topic(self._settings, self._topic, "Read")
             raise Unfit(f"{self._topic} does not exist: `restore-projector topics create` makes it")
         return numbers
 
@@ -226,12 +229,14 @@ class Follower:
         return {number: p.waiting[0].offset if p.waiting else p.next for number, p in self._partitions.items()}
 
     def poll(self, timeout_ms: int) -> list[Record]:
-        """Records that have come, at most after so long; none while Kafka is away."""
+        """Records that have come, at most after so long; none while Kafka is away. Raises Refused without the right."""
         try:
             consumer = self._consumer or self._connect()
             self._receive(consumer, timeout_ms)
         except OffsetOutOfRangeError as error:
             self._skip(error)
+        except TopicAuthorizationFailedError as error:
+            raise Refused(refusal_of("Read", "topic", self._topic)) from error
         except KafkaError:
             self._lose()
         return self._take()

@@ -11,9 +11,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
-from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
+from kafka.errors import (
+    AuthorizationError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    SaslAuthenticationFailedError,
+    TransactionalIdAuthorizationFailedError,
+)
 
 from worker.errors import KafkaUnreachable, ProjectorError, Refused
 from worker.settings import PREFIX, KafkaSettings
@@ -76,8 +82,20 @@ for _name in ("kafka.net.manager", "kafka.cluster"):
     logging.getLogger(_name).addFilter(_failures)
 
 
+Operation = Literal["Describe", "Read", "Write"]
+
+
+def refusal_of(operation: Operation, kind: Literal["topic", "group", "transactional id"], name: str) -> str:
+    """A right that is missing, in Kafka's terms."""
+    return f"Kafka refuses {operation} on {kind} {name}"
+
+
 def unreachable(settings: KafkaSettings, error: BaseException) -> ProjectorError:
     """An error of kafka-python as one of ours: Refused where a right is missing, else KafkaUnreachable and why."""
+    if isinstance(error, GroupAuthorizationFailedError):
+        return Refused(refusal_of("Read", "group", settings.group_id))
+    if isinstance(error, TransactionalIdAuthorizationFailedError):
+        return Refused(refusal_of("Write", "transactional id", f"{settings.group_id}-…"))
     if isinstance(error, AuthorizationError):
         return Refused(f"Kafka refuses us: {error}")
     return KafkaUnreachable(settings.bootstrap_servers, _reason(settings, error))

@@ -19,7 +19,7 @@ from worker.errors import Unfit
 from worker.fitness import Finding, Severity
 from worker.refusals import unreachable
 from worker.restore import TAIL_MAX_AGE_MS
-from worker.settings import Settings
+from worker.settings import KafkaSettings, Settings
 
 DAY_MS: Final = 24 * 3600 * 1000
 KAFKA_MAX_MESSAGE_BYTES: Final = 1_048_588
@@ -118,19 +118,19 @@ class TopicState:
 
 
 @contextmanager
-def kafka_admin(settings: Settings) -> Iterator[KafkaAdminClient]:
-    """An admin client; what Kafka does not answer within it is KafkaUnreachable."""
+def kafka_admin(settings: KafkaSettings) -> Iterator[KafkaAdminClient]:
+    """An admin client; what Kafka does not answer within it is KafkaUnreachable, what it refuses Refused."""
     client = None
     try:
         client = KafkaAdminClient(
-            **settings.kafka.client_options(),
+            **settings.client_options(),
             client_id="restore-projector",
             bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         yield client
     except KafkaError as error:
-        raise unreachable(settings.kafka, error) from error
+        raise unreachable(settings, error) from error
     finally:
         if client is not None:
             client.close()
@@ -163,7 +163,7 @@ def create_topics(settings: Settings, partitions: int, replication_factor: int) 
         }
         for row in TOPICS
     }
-    with kafka_admin(settings) as admin:
+    with kafka_admin(settings.kafka) as admin:
         answers = admin.create_topics(wanted, raise_errors=False)["topics"]
         refused = [a for a in answers if a["error_code"] not in {0, TOPIC_EXISTS}]
         if refused:
@@ -181,7 +181,7 @@ def check_topics(settings: Settings) -> list[Finding]:
 def read_topics(settings: Settings) -> dict[str, TopicState]:
     """Those of the eight topics that exist and that we may see, by name. Raises KafkaUnreachable."""
     names = settings.topic_names.all
-    with kafka_admin(settings) as admin:
+    with kafka_admin(settings.kafka) as admin:
         described = [t for t in admin.describe_topics(list(names)) if t["error_code"] == 0]
         found = [t["name"] for t in described]
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in found]
@@ -246,7 +246,8 @@ def _letter_size(names: Topics, topics: Mapping[str, TopicState]) -> Iterator[Fi
     setting = "max.message.bytes"
     sizes = {name: int(topic.configs.get(setting, KAFKA_MAX_MESSAGE_BYTES)) for name, topic in topics.items()}
     largest = max((sizes[name] for name in names.inputs if name in sizes), default=0)
-    got = sizes.get(names.dead_letters)
+    letters = topics.get(names.dead_letters)
+    got = sizes[names.dead_letters] if letters is not None and letters.configs else None
     if got is not None and got < largest + LETTER_ROOM_BYTES:
         yield Finding(
             "error", names.dead_letters, setting, f"at least {largest + LETTER_ROOM_BYTES}", str(got),

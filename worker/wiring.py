@@ -19,6 +19,7 @@ from worker.loop import Limits, Worker
 from worker.metrics import Metrics
 from worker.redis import RedisStore
 from worker.reporter import Reporter
+from worker.rights import check_worker_rights
 from worker.settings import Settings
 from worker.topics import DAY_MS, LETTER_ROOM_BYTES, TopicState, judge_topics, largest_input_bytes, read_topics
 
@@ -50,18 +51,17 @@ def transactional_id(settings: Settings) -> str:
 def run_worker(settings: Settings, *, stop: threading.Event, metrics: Metrics, health: Health, events: Events) -> None:
     """Run until `stop` is set: the turn in hand is finished, the group is left.
 
-    Raises Unfit if topics or Redis do not hold what the promises need, Fenced, Unstable; a server that cannot be
-    reached is waited for.
+    Raises Refused if a right is missing, Unfit if topics or Redis do not hold what the promises need, Fenced,
+    Unstable; a server that cannot be reached is waited for.
     """
     topics = settings.topic_names
-    seen = _patiently(lambda: _check(settings, events), stop, events, health)
+    name = transactional_id(settings)
+    seen = _patiently(lambda: _check(settings, name, events), stop, events, health)
     if seen is None:
         return
     partitions = seen[topics.restore_runs].partitions
     letter_bytes = largest_input_bytes(topics, seen) + LETTER_ROOM_BYTES
-    log = _patiently(
-        lambda: KafkaLog(settings.kafka, topics, transactional_id(settings), letter_bytes), stop, events, health
-    )
+    log = _patiently(lambda: KafkaLog(settings.kafka, topics, name, letter_bytes), stop, events, health)
     if log is None:
         return
     try:
@@ -84,10 +84,11 @@ def _calm_garbage_collector() -> None:
     gc.set_threshold(*GC_THRESHOLD)
 
 
-def _check(settings: Settings, events: Events) -> Mapping[str, TopicState]:
-    """The topics as they are; says what of them and of Redis is not as it should be. Raises Unfit, Unreachable."""
+def _check(settings: Settings, transactional_id: str, events: Events) -> Mapping[str, TopicState]:
+    """The topics as they are; says what else is not as it should be. Raises Refused, Unfit, Unreachable."""
+    rights = check_worker_rights(settings, transactional_id)
     seen = read_topics(settings)
-    findings = [*judge_topics(settings.topic_names, seen), *check_redis(settings.redis)]
+    findings = [*rights, *judge_topics(settings.topic_names, seen), *check_redis(settings.redis)]
     for found in findings:
         events.finding(
             severity=found.severity,

@@ -14,11 +14,13 @@ from typing import Final
 
 from kafka.admin import (
     ACL,
+    ACLFilter,
     ACLOperation,
     ACLPermissionType,
     ACLResourcePatternType,
     KafkaAdminClient,
     ResourcePattern,
+    ResourcePatternFilter,
     ResourceType,
 )
 from pydantic import SecretStr
@@ -29,6 +31,7 @@ from tests.deploy.tools import DEPLOY, ROOT, go_without, run
 from tests.processes import HEARTBEAT_MS, SESSION_MS
 from tests.servers.local_kafka import LocalKafka
 from tests.servers.local_redis import LocalRedis
+from tests.servers.waiting import wait_until
 from worker.nodes import Nodes, connect
 from worker.servers.errors import ServerUnavailable
 from worker.servers.processes import LOOPBACK, free_port
@@ -102,6 +105,7 @@ def _hashes() -> dict[str, str]:
 
 # Kafka
 
+APPLIED_WITHIN_S: Final = 10.0
 KAFKA_USERS: Final = ("worker", "source", "reader", "operator", "topics")
 
 
@@ -129,6 +133,26 @@ class GuardedKafka:
         """Of the super user."""
         with closing(KafkaAdminClient(bootstrap_servers=self._server.bootstrap_servers)) as admin:
             yield admin
+
+    @contextmanager
+    def without(self, acl: ACL) -> Iterator[None]:
+        """What is granted, less this."""
+        pattern = acl.resource_pattern
+        named = ResourcePatternFilter(pattern.resource_type, pattern.resource_name, pattern.pattern_type)
+        with self.admin() as admin:
+            admin.delete_acls([ACLFilter(acl.principal, acl.host, acl.operation, acl.permission_type, named)])
+        try:
+            wait_until(lambda: acl not in self.granted(acl.principal), APPLIED_WITHIN_S, f"{acl} is gone")
+            yield
+        finally:
+            self.grant([acl])
+            wait_until(lambda: acl in self.granted(acl.principal), APPLIED_WITHIN_S, f"{acl} is back")
+
+    def granted(self, principal: str) -> list[ACL]:
+        every = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+        with self.admin() as admin:
+            found, _ = admin.describe_acls(ACLFilter(principal, None, ACLOperation.ANY, ACLPermissionType.ANY, every))
+        return list(found)
 
     def grant(self, acls: list[ACL]) -> None:
         with self.admin() as admin:

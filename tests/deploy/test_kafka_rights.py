@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from typing import Final
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ACL, KafkaAdminClient
 from kafka.errors import (
     GroupAuthorizationFailedError,
     TopicAuthorizationFailedError,
@@ -25,7 +26,9 @@ from tests.deploy.guarded import GuardedKafka, GuardedRedis
 from tests.processes import ThreadWorker, running
 from tests.servers.waiting import wait_until
 from tests.traffic import Message, operation, run, sender, snapshot
+from worker.errors import Refused
 from worker.reading import Follower, StoreReader
+from worker.rights import check_worker_rights
 from worker.settings import Settings
 from worker.status.survey import Surveyor
 from worker.topics import check_topics, create_topics
@@ -33,6 +36,7 @@ from worker.topics import check_topics, create_topics
 PARTITIONS: Final = 2
 TOPICS: Final = Topics()
 SEEN_WITHIN_S: Final = 20.0
+STARTED_WITHIN_S: Final = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +131,103 @@ def test_whoever_has_to_do_with_topics_may_see_whether_they_fit(kafka: GuardedKa
 
 def test_a_reader_may_have_a_group_of_its_own(kafka: GuardedKafka) -> None:
     _join(kafka.settings("reader"), "restore-reader-alerts", TOPICS.decision_changes)
+
+
+# Each right of the worker, and of who looks, is needed: without it a start, or the command, names it.
+
+
+def _granted(kafka: GuardedKafka, user: str) -> dict[str, ACL]:
+    """By their names here: `Read topic restore.restore-runs.v1`."""
+    return {
+        f"{acl.operation.name.title().replace('_', '')} {acl.resource_pattern.resource_type.name.lower()}"
+        f" {acl.resource_pattern.resource_name}": acl
+        for acl in kafka.granted(f"User:restore-{user}")
+    }
+
+
+def _each(operations: str, *topics: str) -> list[tuple[str, str]]:
+    """What is taken away, and what is then said."""
+    return [(f"{o} topic {t}", f"Kafka refuses {o} on topic {t}") for o in operations.split() for t in topics]
+
+
+OF_WORKER: Final = [
+    *_each("Read", *TOPICS.inputs, TOPICS.decision_state, TOPICS.internal),
+    *_each("Write", TOPICS.decision_state, TOPICS.internal, TOPICS.decision_changes, TOPICS.dead_letters),
+    ("Read group restore-projector", "Kafka refuses Read on group restore-projector"),
+    (
+        "Write transactional_id restore-projector-",
+        "Kafka refuses Write on transactional id restore-projector-",
+    ),
+]
+WARNED: Final = [
+    (f"Read topic {TOPICS.dead_letters}", f"Kafka refuses Read on topic {TOPICS.dead_letters}"),
+    *((f"DescribeConfigs topic {t}", f"{t}: settings: expected the right to describe them") for t in TOPICS.all),
+]
+"""A worker works without; it says so."""
+
+
+def test_these_are_all_the_rights_that_the_worker_is_given(kafka: GuardedKafka) -> None:
+    assert set(_granted(kafka, "worker")) == {right for right, _ in [*OF_WORKER, *WARNED]}
+
+
+@pytest.mark.parametrize(("right", "said"), OF_WORKER, ids=[right for right, _ in OF_WORKER])
+def test_a_worker_without_a_right_does_not_start_and_names_it(
+    kafka: GuardedKafka, guarded_redis: GuardedRedis, right: str, said: str
+) -> None:
+    worker = ThreadWorker(kafka.settings("worker", guarded_redis.settings("worker")))
+    with kafka.without(_granted(kafka, "worker")[right]):
+        worker.start()
+        wait_until(lambda: worker.error, STARTED_WITHIN_S, "the worker has ended")
+
+    assert isinstance(worker.error, Refused)
+    assert str(worker.error).startswith(said)
+    assert len(str(worker.error).splitlines()) == 1
+    assert worker.error.exit_code == 2
+
+
+@pytest.mark.parametrize(("right", "said"), WARNED, ids=[right for right, _ in WARNED])
+def test_a_worker_says_what_it_goes_without(kafka: GuardedKafka, right: str, said: str) -> None:
+    settings = kafka.settings("worker")
+    with kafka.without(_granted(kafka, "worker")[right]):
+        findings = [*check_worker_rights(settings, "restore-projector-1"), *check_topics(settings)]
+
+    assert [finding.severity for finding in findings] == ["warning"]
+    assert said in str(findings[0])
+
+
+@pytest.mark.usefixtures("worked")
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        (f"Read topic {TOPICS.prefix}.", f"Kafka refuses Read on topic {TOPICS.restore_runs}"),
+        ("Describe group restore-projector", "Kafka refuses Describe on group restore-projector"),
+    ],
+)
+def test_status_names_the_right_that_it_lacks(
+    kafka: GuardedKafka, guarded_redis: GuardedRedis, right: str, said: str
+) -> None:
+    settings = kafka.settings("operator", guarded_redis.settings("reader"))
+    with (
+        kafka.without(_granted(kafka, "operator")[right]),
+        Surveyor(settings) as surveyor,
+        pytest.raises(Refused) as refusal,
+    ):
+        surveyor.look()
+
+    assert said in str(refusal.value).splitlines()
+
+
+@pytest.mark.usefixtures("worked")
+def test_watch_names_the_right_that_it_lacks_also_when_it_is_taken_away_meanwhile(kafka: GuardedKafka) -> None:
+    """It would wait for changes for ever otherwise."""
+    settings = kafka.settings("reader").kafka
+    said = f"Kafka refuses Read on topic {TOPICS.decision_changes}"
+    right = _granted(kafka, "reader")[f"Read topic {TOPICS.decision_changes}"]
+    with Follower(settings, TOPICS.decision_changes).from_now() as follower, kafka.without(right):
+        with pytest.raises(Refused, match=re.escape(said)):
+            wait_until(lambda: follower.poll(100), SEEN_WITHIN_S, "it is refused")
+        with pytest.raises(Refused, match=re.escape(said)):
+            Follower(settings, TOPICS.decision_changes).from_now()
 
 
 # What each may not do. Kafka answers with the name of the right that is missing.

@@ -164,7 +164,7 @@ def test_topics_are_made_once_and_then_fit(kafka: KafkaServer, space: Space) -> 
 def test_what_is_missing_is_made_beside_what_exists(kafka: KafkaServer, space: Space) -> None:
     settings = at(kafka, space)
     name = settings.topic_names.restore_runs
-    with kafka_admin(settings) as admin:
+    with kafka_admin(settings.kafka) as admin:
         admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1}})
         admin.wait_for_topics([name])
 
@@ -176,7 +176,7 @@ def test_what_is_missing_is_made_beside_what_exists(kafka: KafkaServer, space: S
 def test_nothing_is_made_beside_a_topic_with_other_partitions(kafka: KafkaServer, space: Space) -> None:
     settings = at(kafka, space)
     name = settings.topic_names.restore_runs
-    with kafka_admin(settings) as admin:
+    with kafka_admin(settings.kafka) as admin:
         admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1}})
         admin.wait_for_topics([name])
 
@@ -190,11 +190,11 @@ def test_a_topic_that_was_made_otherwise_is_found_out(real_kafka: KafkaServer, s
     settings = at(real_kafka, space)
     create_topics(settings, 2, 1)
     name = settings.topic_names.decision_state
-    with kafka_admin(settings) as admin:
+    with kafka_admin(settings.kafka) as admin:
         admin.delete_topics([name])
     while name in read_topics(settings):
         pass
-    with kafka_admin(settings) as admin:
+    with kafka_admin(settings.kafka) as admin:
         admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1}})
         admin.wait_for_topics([name])
 

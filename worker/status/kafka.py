@@ -24,6 +24,7 @@ from contracts.topics import Topics
 from worker.errors import Unfit
 from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
 from worker.refusals import unreachable
+from worker.rights import OF_STATUS, check_rights
 from worker.settings import KafkaSettings
 from worker.status.facts import Input, Letters, Member, OpenTransaction
 
@@ -67,13 +68,19 @@ class KafkaView:
         self._clients: _Clients | None = None
 
     def look(self) -> KafkaFacts:
-        """Raises KafkaUnreachable, and Unfit if topics are not there."""
+        """Raises KafkaUnreachable, Refused, and Unfit if topics are not there."""
         try:
-            self._clients = self._clients or _Clients(self._settings)
+            self._clients = self._clients or self._connect()
             return self._look(self._clients)
         except KafkaError as error:
             self.close()
             raise unreachable(self._settings, error) from error
+
+    def _connect(self) -> _Clients:
+        """Raises Refused, by the name of each right that is missing."""
+        clients = _Clients(self._settings)
+        check_rights(clients.admin, self._topics, OF_STATUS, self._settings.group_id)
+        return clients
 
     def _look(self, clients: _Clients) -> KafkaFacts:
         admin = clients.admin
