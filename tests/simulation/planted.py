@@ -310,14 +310,16 @@ def _reads_the_position_last(patch: pytest.MonkeyPatch) -> None:
 
 
 def _idle_without_looking(patch: pytest.MonkeyPatch) -> None:
-    rightly = Worker._ended
+    """A partition is idle when nothing is buffered, whatever the inputs hold."""
+    rightly = Worker._deadline_batches
 
-    def ended(worker: Worker, partitions: Sequence[Partition], *, committed: bool) -> dict[int, list[str]]:
-        if committed:
-            return rightly(worker, partitions, committed=committed)
-        return {p.number: list(TOPICS.inputs) for p in partitions}
+    def deadline_batches(worker: Worker, partitions: Sequence[Partition]) -> list[Batch]:
+        with pytest.MonkeyPatch.context() as meanwhile:
+            ended = {p.number: list(TOPICS.inputs) for p in partitions}
+            meanwhile.setattr(worker, "_ended", lambda _: ended)
+            return rightly(worker, partitions)
 
-    patch.setattr(Worker, "_ended", ended)
+    patch.setattr(Worker, "_deadline_batches", deadline_batches)
     patch.setattr(worker.loop, "IDLE_DELAY_MS", 0)
 
 

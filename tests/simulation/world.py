@@ -316,7 +316,7 @@ class World:
         draft = self.inputs.next(self.time.now)
         record = replace(draft.record, timestamp=self.time.now + draft.stamp_ms)
         transaction = None
-        if self.loose and self.choose.random() < 0.1:
+        if self.choose.random() < 0.07:
             transaction = Transaction("source", 0, self.time.now)
             transaction.waiting[record.topic, record.partition] = None
         placed = self.broker.append(record, transaction)
