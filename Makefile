@@ -7,7 +7,7 @@ READY  := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-outages test-debezium check simulate bench pictures lock
+.PHONY: help demo dev test torture test-outages test-debezium check simulate bench pictures lock
 
 help:   ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1 \t\2/p' Makefile
@@ -24,6 +24,9 @@ test: $(READY)   ## all tests; ARGS="--backend embedded -k NAME" goes to pytest
 
 test-outages: $(READY)   ## readers whose Kafka is killed and hangs
 	$(BIN)/python -m pytest -m outage $(ARGS)
+
+torture: $(READY)   ## MINUTES=2 of everything that can happen; SEED=7 again as it was; ARGS="--brokers 3"
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test-debezium: $(READY)   ## from PostgreSQL by a real Debezium to Redis; needs PostgreSQL, Java, Maven
 	./tests/debezium/install-postgresql.sh

@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--workers", type=int, choices=(1, 2, 3, 4), default=2)
+    parser.add_argument("--stored", type=int, default=0, help="So many restores are there before it begins.")
     parser.add_argument("--only", action="append", default=[], help="Only faults whose name contains this.")
     parser.add_argument("--report", type=Path, help="Write the report as JSON.")
     parser.add_argument("--folder", type=Path, help="Keep logs and data here.")
@@ -40,27 +41,27 @@ def main() -> int:
             if fault.least_brokers <= options.brokers
             and (not options.only or any(part in fault.name for part in options.only))
         ]
-        report = torture(folder, seed, options.minutes, options.brokers, options.workers, faults)
+        site = Site(folder, random.Random(seed), options.brokers, options.workers, options.stored)
+        report = torture(site, seed, options.minutes, faults)
     print(report.text())
     if options.report is not None:
         report.write(options.report)
     return 0
 
 
-def torture(folder: Path, seed: int, minutes: float, brokers: int, workers: int, faults: list[Fault]) -> Report:
+def torture(site: Site, seed: int, minutes: float, faults: list[Fault]) -> Report:
     """Do it. Raises Inconsistent when an invariant does not hold, AssertionError when it does not come to rest."""
-    print(f"seed {seed}, {brokers} brokers, {workers} workers, logs in {folder}", flush=True)
-    choose = random.Random(seed)
+    print(f"seed {seed}, {len(site.nodes)} brokers, logs in {site.directory}", flush=True)
     began = time.monotonic()
     done: list[tuple[str, float]] = []
-    with Site(folder, choose, brokers, workers) as site:
+    with site:
         until = time.monotonic() + minutes * 60
         while time.monotonic() < until:
-            fault = choose.choices(faults, [fault.weight for fault in faults])[0]
+            fault = site.choose.choices(faults, [fault.weight for fault in faults])[0]
             done.append((fault.name, time.monotonic()))
             print(f"{time.monotonic() - began:7.1f} s  {fault.name}", flush=True)
             fault.act(site)
-            site.wait(choose.uniform(*AFTERWARDS_S))
+            site.wait(site.choose.uniform(*AFTERWARDS_S))
         site.revive()
         healed = time.monotonic()
         summary = site.check()
@@ -69,13 +70,18 @@ def torture(folder: Path, seed: int, minutes: float, brokers: int, workers: int,
             Done(name, at - began, gap.seconds if (gap := site.outputs.longest(at, end)) else 0.0)
             for (name, at), end in zip(done, ends, strict=True)
         ]
-        met: Counter[str] = Counter()
-        for proxy in [*site.kafka_proxies, site.redis.proxy]:
-            met.update({f"{name} {when}": count for (name, when), count in proxy.met.items()})
         return Report.of(
-            summary, seed=seed, brokers=brokers, workers=workers, minutes=(healed - began) / 60, sent=site.traffic.sent,
-            looks=site.watched.looks, done=gaps, met=dict(sorted(met.items())),
+            summary, seed=seed, brokers=len(site.nodes), workers=len(site.workers), minutes=(healed - began) / 60,
+            sent=site.traffic.sent, looks=0 if site.watched is None else site.watched.looks, done=gaps, met=_met(site),
         )  # fmt: skip
+
+
+def _met(site: Site) -> dict[str, int]:
+    """How often each point of the protocols was passed."""
+    met: Counter[str] = Counter()
+    for proxy in [*site.kafka_proxies, site.redis.proxy]:
+        met.update({f"{name} {when}": count for (name, when), count in proxy.met.items()})
+    return dict(sorted(met.items()))
 
 
 if __name__ == "__main__":

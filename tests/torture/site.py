@@ -18,7 +18,7 @@ import psutil
 from pydantic import SecretStr
 from redis import Redis
 
-from tests.consistency import Summary, Watched, check, watching
+from tests.consistency import Summary, Watched, check, wait_for_rest, watching
 from tests.processes import WorkerProcess
 from tests.servers.hanging import pause, resume
 from tests.servers.local_kafka import TEST_SETTINGS, LocalKafkaNode
@@ -26,7 +26,7 @@ from tests.servers.waiting import wait_until
 from tests.stories import Traffic
 from tests.torture.outputs import Outputs
 from tests.torture.proxy import KafkaMessages, Point, Proxy, RedisMessages
-from tests.traffic import Sender, sender
+from tests.traffic import Sender, run, sender
 from worker.servers.embedded import redis_options
 from worker.servers.local_kafka import format_storage, wait_until_serving
 from worker.servers.local_redis import redis_binary
@@ -39,6 +39,9 @@ NAME: Final = "torture"
 REDIS_START_S: Final = 10.0
 POINT_WITHIN_S: Final = 10.0
 """Each point of a transaction is passed many times a second."""
+STORED_AT_ONCE: Final = 5_000
+STORED_TENANTS: Final = 100
+STORED_WITHIN_S: Final = 300.0
 SETTLED_WITHIN_S: Final = 60.0
 """Invariant 9: after healing, lag is 0 within so long."""
 
@@ -131,11 +134,15 @@ class RedisServer:
 
 
 class Site:
-    """All of it, for the time of the context. `choose` is what a seed decides by."""
+    """All of it, for the time of the context. `choose` is what a seed decides by.
 
-    def __init__(self, directory: Path, choose: random.Random, brokers: int, workers: int) -> None:
+    `stored`: so many restores are there before anything else. A reader looks at all documents all the time, which Redis
+    would be busy with if they were many: then there is none.
+    """
+
+    def __init__(self, directory: Path, choose: random.Random, brokers: int, workers: int, stored: int = 0) -> None:
         self.choose = choose
-        self._directory = directory
+        self.directory = directory
         self._stack = ExitStack()
         voters = {number: free_port() for number in range(1, brokers + 1)}
         self.nodes = [ProxiedNode(number, voters, directory) for number in voters]
@@ -150,10 +157,11 @@ class Site:
         self.workers: list[WorkerProcess] = []
         self._wanted = workers
         self._turns = 0
+        self._stored = stored
         self.traffic: Traffic
         self.send: Sender
         self.outputs: Outputs
-        self.watched: Watched
+        self.watched: Watched | None = None
 
     @staticmethod
     def _settings(bootstrap_servers: str, redis_url: str) -> Settings:
@@ -181,9 +189,12 @@ class Site:
                 worker.start()
             for worker in self.workers:
                 worker.wait_until_owning(PARTITIONS // self._wanted)
-            self.watched = stack.enter_context(watching(self.settings, PARTITIONS))
-            self.outputs = stack.enter_context(Outputs(self.settings, PARTITIONS))
             self.send = stack.enter_context(sender(self.settings, PARTITIONS))
+            if self._stored:
+                self._store()
+            else:
+                self.watched = stack.enter_context(watching(self.settings, PARTITIONS))
+            self.outputs = stack.enter_context(Outputs(self.settings, PARTITIONS))
             self.traffic = stack.enter_context(Traffic(self.send, seed=self.choose.randrange(2**32)))
             self.traffic.wait_for(200)
             self._stack = stack.pop_all()
@@ -192,11 +203,16 @@ class Site:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def _store(self) -> None:
+        """Have so many restores decided and stored."""
+        for begin in range(0, self._stored, STORED_AT_ONCE):
+            numbers = range(begin, min(begin + STORED_AT_ONCE, self._stored))
+            self.send.events(*(run(f"stored-{n % STORED_TENANTS}", f"rr-{n}", 1) for n in numbers))
+        wait_for_rest(self.settings, STORED_WITHIN_S)
+
     def _worker(self, stack: ExitStack, number: int) -> WorkerProcess:
         name = f"worker-{number}"
-        worker = WorkerProcess(
-            self._of_workers, self._directory / f"{name}.log", RESTORE_PROJECTOR_KAFKA__INSTANCE=name
-        )
+        worker = WorkerProcess(self._of_workers, self.directory / f"{name}.log", RESTORE_PROJECTOR_KAFKA__INSTANCE=name)
         stack.callback(worker.kill)
         return worker
 
