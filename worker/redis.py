@@ -130,7 +130,7 @@ class RedisStore:
         status = "restoring" if restoring else "ready"
         moved = (after.state, after.internal, status, applied_at, "" if policy is None else policy)
         args = (*moved, len(STATES), len(UNFINISHED), *call.operations)
-        self._guarded(self._apply_script, partition, before, call.keys, args)
+        self._guarded(self._apply_script, partition, before, [*call.keys, self._nothing(partition)], args)
 
     def wipe(
         self, partition: int, before: StoreStatus | None, start: Position, log_id: str, *, applied_at: int
@@ -138,7 +138,9 @@ class RedisStore:
         position = self.key(partition, "position")
         expected = "" if before is None else before.position.generation
         args = (expected, start.generation, start.state, start.internal, log_id, applied_at, POLICY, LAYOUT)
-        self._refuse_moved(partition, start, self._call(self._wipe_script, partition, [position], args))
+        self._refuse_moved(
+            partition, start, self._call(self._wipe_script, partition, [position, self._nothing(partition)], args)
+        )
         doomed: list[str] = []
         for name in self._names(partition):
             if name != position:
@@ -149,12 +151,8 @@ class RedisStore:
         self._sweep(partition, start, doomed, last=True)
 
     def _sweep(self, partition: int, start: Position, names: Sequence[str], *, last: bool) -> None:
-        """Remove these keys of an earlier generation.
-
-        One more is named that is never there: while a slot is on its way to another node, SCAN shows a part of it only,
-        and Redis refuses who asks for a key that may be at either end.
-        """
-        keys = [self.key(partition, "position"), self.key(partition, "nothing"), *names]
+        """Remove these keys of an earlier generation."""
+        keys = [self.key(partition, "position"), *names, self._nothing(partition)]
         reply = self._call(self._sweep_script, partition, keys, (start.generation, int(last)))
         self._refuse_moved(partition, start, reply)
 
@@ -183,6 +181,15 @@ class RedisStore:
     def key(self, partition: int, rest: str) -> str:
         """The name of a partition's key in Redis."""
         return f"{self._namespace}:{{{partition}}}:{rest}"
+
+    def _nothing(self, partition: int) -> str:
+        """A key that is never there, which every script that writes names last.
+
+        While a slot is on its way to another node of a cluster, Redis refuses who names one that may be at either end.
+        So no script stops in the middle over a key that it has just removed, and none believes a SCAN that showed
+        a part of the slot.
+        """
+        return self.key(partition, "nothing")
 
     def record_key(self, partition: int, key: Key) -> str:
         """The name in Redis of a stored record."""

@@ -11,7 +11,6 @@ from typing import Final
 
 from kafka import KafkaConsumer
 from redis import Redis
-from redis.exceptions import RedisError
 
 from contracts.letters import read_letter
 from projections.advance import Outcome
@@ -27,6 +26,7 @@ from tests.consistency.observation import (
     read_log,
 )
 from tests.consistency.watching import Watched
+from tests.servers.clients import REDIS_ERRORS, redis_client
 from tests.servers.waiting import wait_until
 from worker.settings import Settings
 
@@ -114,7 +114,7 @@ def _refused(seen: Observation) -> Iterator[Source]:
 
 def wait_for_rest(settings: Settings, timeout_s: float = REST_TIMEOUT_S) -> int:
     """Wait until all input is committed, the store is ready, and nothing in it is due; returns when that was, in ms."""
-    with consumer(settings) as reader, Redis.from_url(settings.redis.url.get_secret_value()) as client:
+    with consumer(settings) as reader, redis_client(settings.redis.url.get_secret_value()) as client:
         inputs = read_log(reader, settings, settings.topic_names.inputs)
         behind_last = {place: records[-1].offset + 1 for place, records in inputs.items() if records}
         rest = _Rest(settings, reader, client, behind_last, sorted({number for _, number in inputs}))
@@ -152,7 +152,7 @@ class _Rest:
         now = _now_ms()
         try:
             return now if all(self._is_at_rest(number, now) for number in self._numbers) else 0
-        except RedisError as error:
+        except REDIS_ERRORS as error:
             self.missing = f"Redis: {error}"
             return 0
 

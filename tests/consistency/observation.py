@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
 from kafka import KafkaConsumer, TopicPartition
-from redis import Redis
 
 from contracts.events import Record
 from contracts.topics import Topics
+from tests.servers.clients import redis_client
 from tests.servers.waiting import wait_until
 from worker.settings import Settings
 
@@ -224,7 +224,7 @@ def as_kcat_shows(record: Record) -> Seen:
 
 def read_store(settings: Settings) -> dict[str, Value]:
     """Every key under the namespace, by its name."""
-    with Redis.from_url(settings.redis.url.get_secret_value()) as client:
+    with redis_client(settings.redis.url.get_secret_value()) as client:
         names = sorted(set(client.scan_iter(match=f"{settings.redis.namespace}:*", count=5_000)))
         with client.pipeline(transaction=False) as pipeline:
             for name in names:

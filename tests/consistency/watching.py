@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from contracts.decision import decode
 from contracts.events import Record
+from tests.servers.clients import REDIS_ERRORS, redis_client
 from worker.settings import Settings
 
 PAUSE_S: Final = 0.03
@@ -55,13 +55,13 @@ def watching(settings: Settings, partitions: int) -> Iterator[Watched]:
 
 
 def _watch(settings: Settings, partitions: int, watched: Watched, end: threading.Event) -> None:
-    with Redis.from_url(settings.redis.url.get_secret_value(), socket_timeout=2.0, retry=None) as client:
+    with redis_client(settings.redis.url.get_secret_value(), timeout_s=2.0) as client:
         while not end.wait(PAUSE_S):
             try:
                 for number in range(partitions):
                     _look(client, settings.redis.namespace, number, watched)
                 watched.looks += 1
-            except RedisError:
+            except REDIS_ERRORS:
                 continue  # It is down, as the test wants it to be.
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +24,9 @@ FORM_TIMEOUT_S: Final = 20.0
 
 
 class LocalRedisCluster:
-    """Three masters that have the slots by thirds, and as many replicas each as asked for. A node's data end with it.
+    """Three masters that have the slots by thirds, and as many replicas each as asked for; a `RedisServer` as a whole.
 
-    `appendonly`: what a node held it has again after a restart. Raises ServerUnavailable.
+    Nothing survives the restart of a node unless `appendonly`. Raises ServerUnavailable.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class LocalRedisCluster:
         binary: str | None = None,
     ) -> None:
         server = binary or redis_binary()
-        self._replicas = replicas
+        self._formed = False
         self._buses: dict[int, int] = {}
         self.nodes = [
             self._node(directory, server, options or {}, appendonly=appendonly) for _ in range(MASTERS * (1 + replicas))
@@ -70,9 +71,15 @@ class LocalRedisCluster:
         return self.nodes[:MASTERS]
 
     def start(self) -> None:
-        """Start the nodes, make them one cluster, wait until it takes writes."""
+        """Start the nodes, make them one cluster unless they are, wait until it takes writes."""
         for node in self.nodes:
             node.start()
+        if not self._formed:
+            self._form()
+            self._formed = True
+        self.wait_until_whole()
+
+    def _form(self) -> None:
         for at, node in enumerate(self.masters):
             first, last = SLOTS * at // MASTERS, SLOTS * (at + 1) // MASTERS - 1
             self.ask(node, "CLUSTER", "ADDSLOTSRANGE", first, last)
@@ -82,7 +89,6 @@ class LocalRedisCluster:
         wait_until(lambda: all(map(self._knows_all, self.nodes)), FORM_TIMEOUT_S, "all nodes know each other")
         for at, replica in enumerate(self.nodes[MASTERS:]):
             self.ask(replica, "CLUSTER", "REPLICATE", self.id(self.masters[at % MASTERS]))
-        self.wait_until_whole()
 
     def wait_until_whole(self) -> None:
         """Until every node that runs finds all slots served, and every replica follows."""
@@ -122,24 +128,67 @@ class LocalRedisCluster:
         (port,) = (int(master[1]) for first, last, master, *_ in told if first <= slot <= last)
         return next(node for node in self.nodes if node.port == port)
 
-    def move(self, slot: int, target: LocalRedis) -> Sequence[str]:
-        """Begin to move a slot as `redis-cli --cluster reshard` does; the names of its keys, which `finish` moves."""
+    @contextmanager
+    def moving(self, slot: int) -> Iterator[Move]:
+        """A slot on its way from its master to another, as `redis-cli --cluster reshard` does it; then back."""
         source = self.master_of(slot)
-        self.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.id(source))
-        self.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.id(target))
-        keys: Any = self.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 100_000)
-        return [key.decode() for key in keys]
+        target = next(node for node in self.masters if node is not source)
+        move = Move(self, slot, source, target)
+        try:
+            yield move
+        finally:
+            move.rest()
+            Move(self, slot, target, source).rest()
 
-    def move_keys(self, source: LocalRedis, target: LocalRedis, keys: Sequence[str]) -> None:
-        """Some keys of a slot that is being moved."""
-        if keys:
-            self.ask(source, "MIGRATE", LOOPBACK, target.port, "", 0, 5_000, "KEYS", *keys)
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
 
-    def settle(self, slot: int, owner: LocalRedis) -> None:
-        """The end of a move."""
-        for node in (owner, *(node for node in self.masters if node is not owner)):
-            self.ask(node, "CLUSTER", "SETSLOT", slot, "NODE", self.id(owner))
+    def kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        for node in self.nodes:
+            node.pause()
+
+    def resume(self) -> None:
+        for node in self.nodes:
+            node.resume()
 
     def close(self) -> None:
         for node in self.nodes:
             node.close()
+
+
+class Move:
+    """A slot that is on its way. `keys`: what it held when that began."""
+
+    def __init__(self, cluster: LocalRedisCluster, slot: int, source: LocalRedis, target: LocalRedis) -> None:
+        self._cluster, self._slot, self._source, self._target = cluster, slot, source, target
+        cluster.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id(source))
+        cluster.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id(target))
+        self._arrived = False
+        self.keys = self._left()
+
+    def _left(self) -> Sequence[str]:
+        keys: Any = self._cluster.ask(self._source, "CLUSTER", "GETKEYSINSLOT", self._slot, 100_000)
+        return [key.decode() for key in keys]
+
+    def some(self, keys: Sequence[str]) -> None:
+        """These keys have arrived."""
+        if keys:
+            self._cluster.ask(self._source, "MIGRATE", LOOPBACK, self._target.port, "", 0, 5_000, "KEYS", *keys)
+
+    def rest(self) -> None:
+        """All has arrived, and every master knows it."""
+        if self._arrived:
+            return
+        self._arrived = True
+        self.some(self._left())
+        for node in (self._target, *(node for node in self._cluster.masters if node is not self._target)):
+            self._cluster.ask(node, "CLUSTER", "SETSLOT", self._slot, "NODE", self._cluster.id(self._target))

@@ -3,7 +3,8 @@
 -- Whoever passes the check holds what the log says behind exactly this position, so it does not matter who it is.
 --
 -- KEYS[1]  position        KEYS[2]  deadlines        KEYS[3..] unfinished:<state> of each state that has one
--- KEYS[..] the records' keys, and for each tenant a block of keys: runs:<tenant>, then runs:<tenant>:<state> of each state
+-- KEYS[..] the records' keys, and for each tenant a block of keys: runs:<tenant>, then runs:<tenant>:<state> of each state;
+--          last one that is never there: a cluster then refuses it all while it moves the slot
 -- ARGV[1..3]  generation, state, internal that the store must be at
 -- ARGV[4..9]  state, internal to move to; status; applied_at; policy ('' leaves it); number of states;
 --             number of those with unfinished:<state>

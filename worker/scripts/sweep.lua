@@ -1,6 +1,7 @@
 -- Remove keys of an earlier generation, only before anything of the present one was written.
 --
--- KEYS[1]  position        KEYS[2..]  keys to remove
+-- KEYS[1]  position        KEYS[2..]  keys to remove; last one that is never there: a cluster then
+--          refuses it all while it moves the slot, of which SCAN shows a part
 -- ARGV     generation; '1' when these are the last
 -- returns  {1} or {0, generation}
 

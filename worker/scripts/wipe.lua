@@ -1,6 +1,6 @@
 -- Begin a full restore: a new generation, from the start of the log, while nothing is known yet.
 --
--- KEYS     position
+-- KEYS     position; one that is never there: a cluster then refuses it all while it moves the slot
 -- ARGV     generation that must be there ('' for no position, or none that can be read); new generation, state,
 --          internal; log id; applied_at; policy; layout
 -- returns  {1} or {0, generation}
