@@ -75,6 +75,12 @@ def _redis_url(secret: SecretStr) -> SecretStr:
     if not named:
         raise ValueError("expected redis://host:port/database, rediss:// for TLS, or unix:///path")
     _ = parts.port  # raises ValueError for one out of range
+    from redis import ConnectionPool  # which takes a while, and most commands need no store
+
+    try:
+        ConnectionPool.from_url(secret.get_secret_value()).make_connection()  # it does not connect
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected options that a client of Redis knows ({error})") from None
     return secret
 
 
