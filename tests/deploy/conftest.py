@@ -6,13 +6,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.guarded import GuardedKafka, GuardedRedis, start_kafka, start_redis
+from tests.deploy.guarded import (
+    GuardedKafka,
+    GuardedRedis,
+    GuardedRedisCluster,
+    start_kafka,
+    start_redis,
+    start_redis_cluster,
+)
 
 
 @pytest.fixture(scope="package")
 def guarded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedRedis]:
     with start_redis(tmp_path_factory.mktemp("guarded-redis")) as redis:
         yield redis
+
+
+@pytest.fixture(scope="package")
+def guarded_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedRedisCluster]:
+    with start_redis_cluster(tmp_path_factory.mktemp("guarded-redis-cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="package")

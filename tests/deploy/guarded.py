@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -29,6 +29,7 @@ from redis.exceptions import ResponseError
 
 from tests.deploy.tools import DEPLOY, ROOT, go_without, run
 from tests.processes import HEARTBEAT_MS, SESSION_MS
+from tests.servers.local_cluster import LocalRedisCluster
 from tests.servers.local_kafka import LocalKafka
 from tests.servers.local_redis import LocalRedis
 from tests.servers.waiting import wait_until
@@ -62,7 +63,7 @@ class GuardedRedis:
                 raise
 
     def url(self, user: str) -> str:
-        return self._server.url.replace("://", f"://restore-{user}:{_REDIS_PASSWORDS[user]}@")
+        return _as_user(self._server.url, user)
 
     def client(self, user: str) -> Redis:
         return connect(self.url(user), 2_000)
@@ -94,6 +95,48 @@ def start_redis(directory: Path) -> Iterator[GuardedRedis]:
         yield guarded
     finally:
         server.close()
+
+
+class GuardedRedisCluster:
+    """A Redis Cluster of which every node has loaded our file of users."""
+
+    def __init__(self, cluster: LocalRedisCluster) -> None:
+        self._cluster = cluster
+
+    def settings(self, user: str) -> RedisSettings:
+        return RedisSettings(url=SecretStr(_as_user(self._cluster.url, user)))
+
+    @contextmanager
+    def admins(self) -> Iterator[list[Redis]]:
+        """A client of each node."""
+        with ExitStack() as stack:
+            yield [
+                stack.enter_context(Redis.from_url(_as_user(node.url, "admin"), retry=None))
+                for node in self._cluster.nodes
+            ]
+
+
+@contextmanager
+def start_redis_cluster(directory: Path) -> Iterator[GuardedRedisCluster]:
+    """Three masters of this machine. Skips the test, or fails it in CI, where they cannot be had."""
+    file = directory / "users.acl"
+    file.touch()
+    try:
+        cluster = LocalRedisCluster(directory, options={"aclfile": str(file)})
+    except ServerUnavailable as error:
+        go_without(str(error))
+    try:
+        cluster.start()
+        file.write_text(REDIS_USERS.substitute(_hashes()))
+        for node in cluster.nodes:
+            cluster.ask(node, "ACL", "LOAD")
+        yield GuardedRedisCluster(cluster)
+    finally:
+        cluster.close()
+
+
+def _as_user(url: str, user: str) -> str:
+    return url.replace("://", f"://restore-{user}:{_REDIS_PASSWORDS[user]}@")
 
 
 def _hashes() -> dict[str, str]:

@@ -11,8 +11,8 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from projections.record import Key
-from tests.deploy.guarded import REDIS_USERS, GuardedRedis
-from worker.fitness import check_redis
+from tests.deploy.guarded import REDIS_USERS, GuardedRedis, GuardedRedisCluster
+from worker.fitness import check_redis, nodes_of
 from worker.ports import Position, Stored, StoredInternal, StoredRun
 from worker.reading import StoreReader
 from worker.redis import RedisStore
@@ -86,7 +86,9 @@ def test_the_worker_can_do_its_work_and_is_refused_nothing(
 def test_the_worker_has_no_right_that_it_does_not_use(
     guarded_redis: GuardedRedis, admin: Redis, store: RedisStore
 ) -> None:
-    """`ping` is for looking whether it is there, `select` for a database other than 0."""
+    """`ping` is for looking whether it is there, `select` for a database other than 0, `cluster|slots` for a
+    cluster.
+    """
     admin.config_resetstat()
 
     work(store)
@@ -97,7 +99,25 @@ def test_the_worker_has_no_right_that_it_does_not_use(
     user: Any = admin.acl_getuser("restore-worker")
     used = {name.removeprefix("cmdstat_") for name in statistics}
     granted = {right.removeprefix("+") for right in user["commands"]}
-    assert granted - used == {"ping", "select"}
+    assert granted - used == {"ping", "select", "cluster|slots"}
+
+
+def test_in_a_cluster_each_may_ask_who_has_which_slots_and_is_refused_nothing(
+    guarded_cluster: GuardedRedisCluster,
+) -> None:
+    worker, reader = guarded_cluster.settings("worker"), guarded_cluster.settings("reader")
+    with nodes_of(worker) as nodes:
+        work(RedisStore(nodes, "restore", "redis"))
+    assert check_redis(worker) == []
+    with closing(StoreView(worker, OverdueSettings())) as view:
+        assert view.look("life", {0: (1, 1)}, now=10**12).error is None
+    with StoreReader(reader) as store:
+        assert store.see(0, "t-1", "rr-1").document == b"{}"
+
+    with guarded_cluster.admins() as admins:
+        assert [entry for admin in admins for entry in refused(admin)] == []
+        statistics: list[Any] = [admin.info("commandstats") for admin in admins]
+    assert any("cmdstat_cluster|slots" in told for told in statistics)
 
 
 def test_the_reader_sees_what_the_worker_wrote(guarded_redis: GuardedRedis, admin: Redis, store: RedisStore) -> None:
