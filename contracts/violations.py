@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from contracts.printable import printable
+
 MAX_QUOTED = 80
 """Characters of what came that are shown (interfaces, section 7)."""
 
@@ -42,7 +44,7 @@ def complaint(place: str, expected: str, got: str) -> str:
 
 def quote(text: str) -> str:
     """`"text"` with what is not printable replaced, and an ellipsis after the quotes where it was cut."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:MAX_QUOTED])
+    shown = printable(text[:MAX_QUOTED])
     return f'"{shown}"' if len(text) <= MAX_QUOTED else f'"{shown}"…'
 
 

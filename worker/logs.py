@@ -7,6 +7,7 @@ JSON, or coloured on a terminal. Tracebacks come without local variables, which 
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
@@ -18,6 +19,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from contracts.letters import Reason
+from contracts.printable import printable, printable_lines
 from worker.errors import OffsetOutOfRange, ProjectorError
 from worker.settings import LogLevel, LogSettings
 
@@ -47,10 +49,20 @@ def _console(stream: TextIO) -> list[Processor]:
     return [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-        structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=20
-        ),
+        _harmless,
+        structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain_traceback, pad_event_to=20),
     ]
+
+
+def _harmless(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Text for people; JSON needs no care, as it is written in ASCII. Lines that a library logs become one."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _plain_traceback(to: TextIO, exc_info: ExcInfo) -> None:
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    to.write(printable_lines(written.getvalue()))
 
 
 def _json() -> list[Processor]:

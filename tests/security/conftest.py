@@ -9,7 +9,7 @@ import pytest
 
 from tests.processes import environment
 from tests.security.doors import Doors, LockedRedis, start_kafka, start_redis
-from tests.worker.cli.conftest import command
+from tests.worker.cli.conftest import Command, command
 from worker.settings import Settings
 
 __all__ = ["command"]
@@ -36,7 +36,7 @@ class Given(Protocol):
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Given:
+def given(command: Command, monkeypatch: pytest.MonkeyPatch) -> Given:  # noqa: ARG001  it clears the environment
     def give(settings: Settings) -> None:
         for variable, value in environment(settings).items():
             monkeypatch.setenv(variable, value)

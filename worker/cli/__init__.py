@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
+from contracts.printable import printable
 from worker.cli.app import app
 from worker.errors import ProjectorError
 
@@ -30,5 +31,5 @@ def main() -> None:
 
 
 def _say(message: str) -> None:
-    for line in message.splitlines():
-        sys.stderr.write(f"restore-projector: {line}\n")
+    for line in message.split("\n"):
+        sys.stderr.write(f"restore-projector: {printable(line)}\n")

@@ -73,9 +73,10 @@ def read_document(settings: Settings, tenant: str, run: str) -> dict[str, Any]:
 
 def show(document: Mapping[str, Any], *, json: bool) -> None:
     """Print the explanation of a state document."""
+    from contracts.printable import printable_value
     from projections.explain import explain as explain_document
 
-    explanation = explain_document(document, now_ms())
+    explanation = printable_value(explain_document(document, now_ms()))
     if json:
         print_json(explanation)
     else:

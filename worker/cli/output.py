@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from contracts.printable import printable, printable_json
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -17,7 +19,7 @@ def print_json(value: object) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = printable_json(json.dumps(value, indent=2, ensure_ascii=False))
     if console.is_terminal:
         console.print_json(text, indent=2)
     else:
@@ -34,7 +36,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
     console = Console()
     if console.is_terminal:
         console.print(table)

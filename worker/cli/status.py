@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from contracts.printable import printable_json
 from worker.cli.output import Json, print_json
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _watch(settings: Settings, every: float, *, json: bool) -> None:
     if json:
         for report in _reports(settings, every):
             if report is not None:
-                print(jsons.dumps(as_json(report), ensure_ascii=False), flush=True)
+                print(printable_json(jsons.dumps(as_json(report), ensure_ascii=False)), flush=True)
         return
     with WatchScreen() as screen:
         for report in _reports(settings, every):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from contracts.printable import printable
 from worker.cli.output import Json, print_json, print_table
 
 if TYPE_CHECKING:
@@ -74,6 +75,6 @@ def _print_findings(findings: Sequence[Finding]) -> None:
     colours = {"error": "bold red", "warning": "yellow"}
     for finding in findings:
         severity: Any = Text(finding.severity, style=colours[finding.severity])
-        console.print(Text.assemble("\n", severity, f" {finding.subject}"))
-        console.print(f"  {finding.setting}: expected {finding.expected}, got {finding.got}", markup=False)
+        console.print(Text.assemble("\n", severity, f" {printable(finding.subject)}"))
+        console.print(printable(f"  {finding.setting}: expected {finding.expected}, got {finding.got}"), markup=False)
         console.print(f"  {finding.why}", style="dim", markup=False)

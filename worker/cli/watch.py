@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from contracts.decision import STATES, Severity
+from contracts.printable import printable, printable_json, printable_value
 from worker.cli.output import Json
 
 if TYPE_CHECKING:
@@ -169,15 +170,15 @@ def _tell_gap(gap: Gap) -> None:
 
 
 def _tell(message: str) -> None:
-    sys.stderr.write(f"restore-projector: {message}\n")
+    sys.stderr.write(f"restore-projector: {printable(message)}\n")
 
 
 def show_json(value: bytes, _: Mapping[str, Any]) -> None:
-    sys.stdout.write(value.decode() + "\n")
+    sys.stdout.write(printable_json(value.decode()) + "\n")
 
 
 def _lines() -> Callable[[bytes, Mapping[str, Any]], None]:
     from worker.cli.changes import ChangeLines
 
     lines = ChangeLines()
-    return lambda _, change: lines.show(change)
+    return lambda _, change: lines.show(printable_value(change))

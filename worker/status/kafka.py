@@ -20,6 +20,7 @@ from kafka.errors import (
 )
 from kafka.protocol.consumer.offsets import IsolationLevel
 
+from contracts.printable import printable
 from contracts.topics import Topics
 from worker.errors import Unfit
 from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
@@ -235,7 +236,9 @@ def _member(member: Mapping[str, Any]) -> Member:
     assignment = member["member_assignment"] or {}
     numbers = {number for topic in assignment.get("assigned_partitions", ()) for number in topic["partitions"]}
     return Member(
-        member["group_instance_id"] or member["client_id"], member["client_host"].lstrip("/"), frozenset(numbers)
+        printable(member["group_instance_id"] or member["client_id"]),
+        printable(member["client_host"].lstrip("/")),
+        frozenset(numbers),
     )
 
 
@@ -272,7 +275,10 @@ def _open_transaction(admin: KafkaAdminClient, tp: TopicPartition) -> OpenTransa
     except KafkaError:
         return None
     return replace(
-        found, transactional_id=ids[0], began=told.transaction_start_time_ms, timeout_ms=told.transaction_timeout_ms
+        found,
+        transactional_id=printable(ids[0]),
+        began=told.transaction_start_time_ms,
+        timeout_ms=told.transaction_timeout_ms,
     )
 
 
