@@ -142,18 +142,20 @@ class RedisStore:
             partition, start, self._call(self._wipe_script, partition, [position, self._nothing(partition)], args)
         )
         doomed: list[str] = []
+        sweeps = 0
         for name in self._names(partition):
             if name != position:
                 doomed.append(name)
             if len(doomed) == SWEEP_CHUNK:
-                self._sweep(partition, start, doomed, last=False)
+                self._sweep(partition, start, doomed, -sweeps, -(sweeps + 1))
                 doomed = []
-        self._sweep(partition, start, doomed, last=True)
+                sweeps += 1
+        self._sweep(partition, start, doomed, -sweeps, 1)
 
-    def _sweep(self, partition: int, start: Position, names: Sequence[str], *, last: bool) -> None:
+    def _sweep(self, partition: int, start: Position, names: Sequence[str], wiped: int, becomes: int) -> None:
         """Remove these keys of an earlier generation."""
         keys = [self.key(partition, "position"), *names, self._nothing(partition)]
-        reply = self._call(self._sweep_script, partition, keys, (start.generation, int(last)))
+        reply = self._call(self._sweep_script, partition, keys, (start.generation, wiped, becomes))
         self._refuse_moved(partition, start, reply)
 
     def _names(self, partition: int) -> Iterator[str]:

@@ -329,6 +329,31 @@ def test_only_its_own_partition_and_namespace_are_wiped(place: Place) -> None:
     place.client.delete(*near)
 
 
+def test_a_store_that_goes_back_while_it_is_wiped_is_not_wiped_in_part(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had been swept is there again, and the names that are still to be swept do not have it."""
+    begin(place.store)
+    apply(place.store, START, LATER, a_run(), StoredInternal(OPERATION, b"", 5))
+    monkeypatch.setattr("worker.redis.SWEEP_CHUNK", 1)
+    sweep, position = place.store._sweep, f"{place.namespace}:{{0}}:position"
+
+    def sweep_and_go_back(*args: Any) -> None:
+        monkeypatch.setattr(place.store, "_sweep", sweep)
+        wiped = place.client.hget(position, "wiped")
+        assert isinstance(wiped, bytes)
+        sweep(*args)
+        place.client.set(f"{place.namespace}:{{0}}:run:t-1/rr-back", b"{}")
+        place.client.hset(position, "wiped", wiped)
+
+    monkeypatch.setattr(place.store, "_sweep", sweep_and_go_back)
+    with pytest.raises(PositionMoved):
+        begin(place.store, start=Position("g2", 0, 0))
+    status = place.store.status(0)
+    assert status is not None
+    assert not status.wiped
+
+
 def test_a_wipe_that_was_cut_short_shows(place: Place) -> None:
     begin(place.store)
     place.client.hset(f"{place.namespace}:{{0}}:position", "wiped", "0")
