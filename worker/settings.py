@@ -250,7 +250,8 @@ class RedisSettings(_Group):
 
     url: Annotated[SecretStr, AfterValidator(_redis_url)] = Field(
         SecretStr("redis://localhost:6379/0"),
-        description="redis://user:password@host:port/database, rediss:// for TLS, unix:///path for a socket.",
+        description="redis://user:password@host:port/database, rediss:// for TLS, unix:///path for a socket; of a"
+        " cluster any node.",
         json_schema_extra=_IS_URL,
     )
     namespace: str = Field(

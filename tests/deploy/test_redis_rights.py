@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
+from redis.cluster import RedisCluster
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from projections.record import Key
@@ -113,6 +114,11 @@ def test_in_a_cluster_each_may_ask_who_has_which_slots_and_is_refused_nothing(
         assert view.look("life", {0: (1, 1)}, now=10**12).error is None
     with StoreReader(reader) as store:
         assert store.see(0, "t-1", "rr-1").document == b"{}"
+    theirs = cast(Redis, RedisCluster.from_url(reader.url.get_secret_value()))  # as a UI may well have it
+    with closing(theirs), theirs.pipeline(transaction=True) as step:
+        step.hmget("restore:{0}:position", "status")
+        step.get("restore:{0}:run:t-1/rr-1")
+        assert step.execute() == [[b"ready"], b"{}"]
 
     with guarded_cluster.admins() as admins:
         assert [entry for admin in admins for entry in refused(admin)] == []
