@@ -247,7 +247,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("store down", 3, _store_down),
     Fault("store full", 3, _store_full),
     Fault("position lost", 6, _position_lost, leads_to="wiping"),
-    # Not between a wipe and the end of its sweeps: what a copy of that moment still has would not be swept again.
+    # Not within a wipe: to go back twice between its scan and its sweeps is what no worker withstands.
     Fault("old copy", 3, _old_copy, calls=frozenset(PHASE) - {"wipe"}, leads_to="wiping"),
     Fault("key lost", 3, _key_lost, promised=False),
     Fault("clock jump", 4, _clock_jump, loose=True),

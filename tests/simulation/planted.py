@@ -206,7 +206,7 @@ class _AppliesUnguarded(Redis):
 
 
 class _SweepsUnguarded(Redis):
-    def may_sweep(self, copy: Copy, generation: str) -> bool:
+    def may_sweep(self, copy: Copy, generation: str, sweeps: int) -> bool:
         return True
 
 

@@ -27,20 +27,23 @@ class OutOfMemory(Exception):
 
 @dataclass(slots=True)
 class Copy:
-    """What Redis has of one partition. `status` None: there is no position."""
+    """What Redis has of one partition. `status` None: there is no position. `sweeps`: of the wipe that is under way."""
 
     status: StoreStatus | None = None
     values: dict[Key, bytes] = field(default_factory=dict)
     dues: dict[Key, int] = field(default_factory=dict)
     index: dict[Key, tuple[str, int]] = field(default_factory=dict)
     unfinished: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    sweeps: int = 0
 
     def forget(self, key: Key) -> None:
         for kept in (self.values, self.dues, self.index, self.unfinished):
             kept.pop(key, None)
 
     def as_it_is(self) -> Copy:
-        return Copy(self.status, dict(self.values), dict(self.dues), dict(self.index), dict(self.unfinished))
+        return Copy(
+            self.status, dict(self.values), dict(self.dues), dict(self.index), dict(self.unfinished), self.sweeps
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +118,27 @@ class Redis:
         copy.status = StoreStatus(
             start, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=POLICY
         )
+        copy.sweeps = 0
         self.on_wiped(Wiped(partition, expected, found, start))
 
     def may_wipe(self, expected: str, found: str) -> bool:
         return found == expected
 
-    def sweep(self, partition: int, generation: str, keys: Iterable[Key], *, last: bool) -> None:
+    def sweep(self, partition: int, generation: str, keys: Iterable[Key], sweeps: int, *, last: bool) -> None:
         copy = self.copies[partition]
-        if not self.may_sweep(copy, generation):
+        if not self.may_sweep(copy, generation, sweeps):
             raise PositionMoved(partition, generation, None)
         self.on_swept(partition, copy, generation)
         for key in keys:
             copy.forget(key)
+        copy.sweeps += 1
         if last and copy.status is not None:
             copy.status = replace(copy.status, wiped=True)
 
-    def may_sweep(self, copy: Copy, generation: str) -> bool:
-        return copy.status is not None and copy.status.position.generation == generation and not copy.status.wiped
+    def may_sweep(self, copy: Copy, generation: str, sweeps: int) -> bool:
+        status = copy.status
+        is_mine = status is not None and status.position.generation == generation and not status.wiped
+        return is_mine and copy.sweeps == sweeps
 
     def _need_memory(self) -> None:
         if self.full:
@@ -213,8 +220,8 @@ class SimulatedStore:
         self._call("wipe", lambda: self._redis.wipe(partition, expected, start, log_id, applied_at))
         doomed = self._call("wipe", lambda: list(self._redis.copies[partition].values))
         half = len(doomed) // 2
-        self._call("wipe", lambda: self._redis.sweep(partition, start.generation, doomed[:half], last=False))
-        self._call("wipe", lambda: self._redis.sweep(partition, start.generation, doomed[half:], last=True))
+        self._call("wipe", lambda: self._redis.sweep(partition, start.generation, doomed[:half], 0, last=False))
+        self._call("wipe", lambda: self._redis.sweep(partition, start.generation, doomed[half:], 1, last=True))
 
 
 def _write(copy: Copy, write: Stored) -> None:
