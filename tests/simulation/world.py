@@ -464,7 +464,7 @@ class World:
             process.clock.skew_ms = 0
 
     def _come_to_rest(self, when: str) -> None:
-        slowness = 3 if self.limits.batch_records == 1 else 1  # a backlog taken record by record is no fault
+        slowness = 3 if self.limits.batch_records < 10 else 1  # a backlog taken record by record is no fault
         until = self.time.now + slowness * REST_WITHIN_MS
         at_rest_since = 0
         while self.time.now < until and self.steps < MAX_STEPS:
