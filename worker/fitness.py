@@ -23,6 +23,9 @@ Severity = Literal["error", "warning"]
 MIN_REDIS: Final = (7, 0)
 """The scripts use commands up to 7.0; Valkey names the version of Redis that it is compatible with."""
 
+NO_DATABASE: Final = ("DB index is out of range", "SELECT is not allowed in cluster mode")
+"""What Redis says when the URL names a database that it does not have; in a cluster Valkey 9 may have some."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -75,9 +78,11 @@ def _masters(nodes: Nodes) -> Mapping[str, redis.Redis] | Finding:
         why = "Nothing else says which node of a cluster has a partition."
         return Finding("error", "Redis", "CLUSTER SLOTS", "the right to call it", str(error), why)
     except redis.exceptions.ResponseError as error:
-        if "not allowed in cluster mode" not in str(error):
+        if not any(words in str(error) for words in NO_DATABASE):
             raise
-        return Finding("error", "Redis", "database", "0", str(error), "A cluster has no other.")
+        return Finding(
+            "error", "Redis", "database", "one that is there", str(error), "A cluster has only 0 by default."
+        )
 
 
 def _info(client: redis.Redis) -> Mapping[str, Any]:

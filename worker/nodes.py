@@ -50,9 +50,9 @@ def _options(timeout_ms: int) -> dict[str, Any]:
 
 
 def _node_options(url: str, timeout_ms: int) -> dict[str, Any]:
-    """For any node of a cluster: what the URL says but for its place. A cluster has no databases, a socket one node."""
+    """For any node of a cluster: what the URL says but for its place. Only one of them can be at a socket."""
     told: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
-    options = {**_options(timeout_ms), **told, "db": 0}
+    options = {**_options(timeout_ms), **told}
     if options.pop("path", None) is not None:
         options.pop("connection_class")
     return options

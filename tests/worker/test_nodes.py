@@ -126,11 +126,13 @@ CALLS: dict[str, Callable[[RedisStore], object]] = {
     ),
     "wipe": lambda store: store.wipe(0, store.status(0), Position("g2", 0, 0), "life-1", applied_at=3),
 }
+FIRST = {"position": ["position", "run:t-1/rr-1"], "others": ["deadlines", "run:t-1/rr-1"]}
+"""What arrives first."""
 STAY: dict[str, set[str]] = {"position": set(), "others": {"status"}}
 """What can be done while some keys are on their way: what needs none of them."""
 
 
-@pytest.mark.parametrize("first", ["position", "others"])
+@pytest.mark.parametrize("first", FIRST)
 def test_while_a_slot_is_moved_nothing_is_done_by_halves(
     redis_cluster: LocalRedisCluster, space: Space, first: str
 ) -> None:
@@ -140,8 +142,7 @@ def test_while_a_slot_is_moved_nothing_is_done_by_halves(
         assert is_filled(other, 0)
         position = store.key(0, "position")
         with redis_cluster.moving(slot_of(0)) as move:
-            keys = [key for key in move.keys if key.startswith(f"{space.namespace}:")]
-            move.some(sorted(keys, key=lambda key: (key == position) != (first == "position"))[:2])
+            move.some([store.key(0, name) for name in FIRST[first]])
             assert {name for name, call in CALLS.items() if succeeds(call, store)} == STAY[first]
             move.rest()
             assert not succeeds(is_filled, other, 0), "who has heard nothing asks where the slot was"
@@ -173,9 +174,11 @@ def test_every_master_is_checked(redis_cluster: LocalRedisCluster) -> None:
     assert found.subject == f"Redis 127.0.0.1:{other.port}"
 
 
-def test_a_cluster_has_one_database(redis_cluster: LocalRedisCluster) -> None:
-    (found,) = check_redis(RedisSettings(url=SecretStr(redis_cluster.url.removesuffix("/0") + "/3")))
-    assert (found.severity, found.setting, found.expected) == ("error", "database", "0")
+@pytest.mark.parametrize("servers", ["redis_server", "redis_cluster"])
+def test_a_database_that_is_not_there_stops_the_start(request: pytest.FixtureRequest, servers: str) -> None:
+    url: str = request.getfixturevalue(servers).url
+    (found,) = check_redis(RedisSettings(url=SecretStr(url.removesuffix("/0") + "/99")))
+    assert (found.severity, found.setting, found.expected) == ("error", "database", "one that is there")
 
 
 def test_one_full_master_is_a_full_store(redis_cluster: LocalRedisCluster) -> None:
