@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from contracts.events import Record
 from projections.record import Key
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Of what a partition's store holds beside the records, and under which names. Raised by hand when that changes, also
 when other rules await something (`projections.rules.is_unfinished`): a store of another layout is restored in full."""
 
@@ -194,7 +194,10 @@ class Store(Protocol):
         """The partition's position record; None if there is none that can be read."""
 
     def read(self, partition: int, position: Position, keys: Sequence[Key]) -> list[bytes | None]:
-        """The values of keys, if the store still is at `position`; else raises PositionMoved."""
+        """The values of keys, if the store still is at `position`; else raises PositionMoved.
+
+        Raises StoreDamaged for a record that was written, was not deleted, and is not there.
+        """
 
     def due(self, partition: int, position: Position, until: int, limit: int) -> list[tuple[int, Key]]:
         """Deadlines not after `until`, earliest first, at most `limit`; guarded like `read`."""

@@ -4,6 +4,7 @@
     <namespace>:{p}:run:<tenant>/<run>  state documents
     <namespace>:{p}:<kind>:<tenant>/<id>  internal records
     <namespace>:{p}:runs:<tenant>[:<state>]  sorted sets of run ids by `changed_at`
+    <namespace>:{p}:records             set of the names of all documents and internal records that are to be there
     <namespace>:{p}:unfinished:<state>  sorted sets of <tenant>/<run> by `changed_at`: of which something is awaited
     <namespace>:{p}:deadlines           sorted set of internal keys by `due`
 
@@ -25,7 +26,7 @@ from contracts.decision import STATES, State
 from contracts.ids import split_internal_key
 from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import POLICY, UNFINISHED
-from worker.errors import PositionMoved, RedisUnreachable
+from worker.errors import PositionMoved, RedisUnreachable, StoreDamaged
 from worker.nodes import AWAY, Nodes, reason, refusal
 from worker.ports import LAYOUT, Position, Stored, StoredRun, StoreStatus
 
@@ -97,7 +98,8 @@ class RedisStore:
     def read(self, partition: int, position: Position, keys: Sequence[Key]) -> list[bytes | None]:
         values: list[bytes | None] = []
         for at in range(0, len(keys), READ_CHUNK):
-            names = [self.record_key(partition, key) for key in keys[at : at + READ_CHUNK]]
+            names = [self.key(partition, "records")]
+            names += (self.record_key(partition, key) for key in keys[at : at + READ_CHUNK])
             values += self._guarded(self._read_script, partition, position, names, ())
         return values
 
@@ -174,9 +176,11 @@ class RedisStore:
 
     @staticmethod
     def _refuse_moved(partition: int, expected: Position, reply: list[Any]) -> list[Any]:
-        """What a script returned behind its 1; PositionMoved if it returned 0."""
+        """What a script returned behind its 1; PositionMoved if it returned 0, StoreDamaged if it returned 2."""
         if reply[0] == 1:
             return reply[1:]
+        if reply[0] == 2:
+            raise StoreDamaged(partition, f"{reply[1].decode()} was stored and is not there")
         got = "/".join(part.decode() if isinstance(part, bytes) else "none" for part in reply[1:])
         raise PositionMoved(partition, f"{expected.generation}/{expected.state}/{expected.internal}", got)
 
@@ -205,7 +209,7 @@ class _ApplyCall:
         self._store = store
         self._partition = partition
         self._blocks: dict[str, int] = {}
-        self.keys: list[str] = [store.key(partition, "deadlines")]
+        self.keys: list[str] = [store.key(partition, "deadlines"), store.key(partition, "records")]
         self.keys += (store.key(partition, f"unfinished:{state}") for state in UNFINISHED)
         self.operations: list[str | bytes | int] = []
 

@@ -264,8 +264,7 @@ def _records_in_redis_are_the_last_in_kafka(case: Case) -> Iterator[str]:
         for key, value in last_values(seen.log[seen.topics.decision_state, number]).items():
             expected[f"{seen.namespace}:{{{number}}}:run:{key}"] = value
         for key, value in last_values(seen.log[seen.topics.internal, number]).items():
-            kind, _, name = key.partition("/")
-            expected[f"{seen.namespace}:{{{number}}}:{kind}:{name}"] = value
+            expected[f"{seen.namespace}:{{{number}}}:{key.replace('/', ':', 1)}"] = value
     found = {name: value for name, value in seen.store.items() if isinstance(value, bytes)}
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
@@ -282,6 +281,7 @@ def _indexes_in_redis_agree(case: Case) -> Iterator[str]:
             expected[f"{prefix}:runs:{run.tenant}:{run.state}"][run.run] = run.changed_at
             if run.unfinished:
                 expected[f"{prefix}:unfinished:{run.state}"][f"{run.tenant}/{run.run}"] = run.changed_at
+        expected[f"{prefix}:records"] = dict.fromkeys(_records_there(seen, number), 0)
         # Of deadlines the log itself says when they are: see MERGE_SLACK_MS.
         for key, value in last_values(seen.log[seen.topics.internal, number]).items():
             due = _decoded(value).get("due")
@@ -295,6 +295,14 @@ def _indexes_in_redis_agree(case: Case) -> Iterator[str]:
             yield f"Redis {name}: expected a sorted set, found {_show(found)}"
             continue
         yield from _members_differ(name, expected.get(name, {}), found)
+
+
+def _records_there(seen: Observation, number: int) -> Iterator[str]:
+    """The names, behind the partition's prefix, of all records that Redis should hold of it."""
+    for key in last_values(seen.log[seen.topics.decision_state, number]):
+        yield f"run:{key}"
+    for key in last_values(seen.log[seen.topics.internal, number]):
+        yield key.replace("/", ":", 1)
 
 
 def _members_differ(name: str, expected: Mapping[str, int], found: Mapping[str, Any]) -> Iterator[str]:

@@ -238,15 +238,20 @@ def read_store(settings: Settings) -> dict[str, Value]:
                         pipeline.hgetall(name)
                     case b"zset":
                         pipeline.zrange(name, 0, -1, withscores=True)
+                    case b"set":
+                        pipeline.smembers(name)
                     case _:
                         raise AssertionError(f"{name!r} is a {kind!r}, which nobody writes here")
             values = pipeline.execute()
     return {name.decode(): _value(value) for name, value in zip(names, values, strict=True)}
 
 
-def _value(value: bytes | dict[bytes, bytes] | list[tuple[bytes, float]]) -> Value:
+def _value(value: bytes | dict[bytes, bytes] | set[bytes] | list[tuple[bytes, float]]) -> Value:
+    """A set is a sorted set whose members all have the score 0."""
     if isinstance(value, bytes):
         return value
+    if isinstance(value, set):
+        return {member.decode(): 0 for member in value}
     if isinstance(value, dict):
         return {field.decode(): content.decode() for field, content in value.items()}
     return {member.decode(): int(score) for member, score in value}

@@ -208,6 +208,7 @@ DAMAGED_STORES: list[tuple[str, Callable[[Store, str], object], str]] = [
     ("a run is in a wrong list", lambda s, p: s.update({f"{p}:runs:t-1:in_progress": {"rr-1": 1}}), "rr-1 at no place"),
     ("a list is lost", lambda s, p: s.pop(f"{p}:runs:t-1:failed"), "runs:t-1:failed: expected rr-2 at"),
     ("a run is listed at a wrong time", lambda s, p: s[f"{p}:runs:t-1"].update({"rr-2": 1}), "found it at 1"),
+    ("a record is not written down", lambda s, p: s[f"{p}:records"].pop("run:t-1/rr-2"), "expected run:t-1/rr-2 at"),
     ("an unfinished run is not listed", lambda s, p: s.pop(f"{p}:{WAITING}"), "expected t-1/rr-waits at"),
     ("a finished run is left over", lambda s, p: s[f"{p}:{WAITING}"].update({"t-1/rr-1": 1}), "t-1/rr-1 at no place"),
     ("a failed run waits", lambda s, p: s.update({f"{p}:unfinished:failed": {"t-1/rr-2": 1}}), "rr-2 at no place"),

@@ -59,7 +59,7 @@ def work(store: RedisStore) -> None:
     there: list[Stored] = [StoredRun(RUN, b"{}", "failed", 7), running, StoredInternal(OPERATION, b"{}", due=5)]
     gone: list[Stored] = [StoredRun(RUN, None, None, None), StoredInternal(OPERATION, None)]
     store.apply(0, EMPTY, FULL, there, restoring=True, applied_at=2, policy=1)
-    assert store.read(0, FULL, [RUN, OPERATION]) == [b"{}", b"{}"]
+    assert store.read(0, FULL, [RUN, OPERATION, Key("run", "t-1", "rr-9")]) == [b"{}", b"{}", None]
     assert store.due(0, FULL, 10, 1) == [(5, OPERATION)]
     assert store.next_due(0, FULL) == 5
     store.apply(0, FULL, Position("g1", 2, 2), gone, restoring=False, applied_at=3)

@@ -22,7 +22,7 @@ from contracts.topics import Topics
 from projections.record import Key
 from projections.rules import POLICY
 from worker.batch import Batch
-from worker.errors import OffsetOutOfRange, PositionMoved, RecordTooLarge
+from worker.errors import OffsetOutOfRange, PositionMoved, RecordTooLarge, StoreDamaged
 from worker.partition import Partition
 from worker.ports import (
     Committed,
@@ -344,6 +344,7 @@ class Copy:
     dues: dict[Key, int] = field(default_factory=dict)
     index: dict[Key, tuple[str, int]] = field(default_factory=dict)
     unfinished: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    records: set[Key] = field(default_factory=set)
 
 
 class FakeStore(Faults):
@@ -369,8 +370,11 @@ class FakeStore(Faults):
 
     def read(self, partition: int, position: Position, keys: Sequence[Key]) -> list[bytes | None]:
         self._enter("read")
-        values = self._at(partition, position).values
-        return [values.get(key) for key in keys]
+        copy = self._at(partition, position)
+        for key in keys:
+            if key in copy.records and key not in copy.values:
+                raise StoreDamaged(partition, f"{key} was stored and is not there")
+        return [copy.values.get(key) for key in keys]
 
     def due(self, partition: int, position: Position, until: int, limit: int) -> list[tuple[int, Key]]:
         self._enter("due")
@@ -433,8 +437,10 @@ def _write(copy: Copy, write: Stored) -> None:
     if write.value is None:
         for kept in (copy.values, copy.dues, copy.index, copy.unfinished):
             kept.pop(write.key, None)
+        copy.records.discard(write.key)
         return
     copy.values[write.key] = write.value
+    copy.records.add(write.key)
     if isinstance(write, StoredRun):
         assert write.state is not None and write.changed_at is not None
         copy.index[write.key] = (write.state, write.changed_at)

@@ -17,7 +17,7 @@ from projections.rules import POLICY, UNFINISHED
 from tests.servers.clients import redis_client
 from tests.servers.plugin import MakesRedis, Space
 from tests.worker.fakes import FakeStore
-from worker.errors import PositionMoved, RedisUnreachable
+from worker.errors import PositionMoved, RedisUnreachable, StoreDamaged
 from worker.nodes import Nodes
 from worker.ports import LAYOUT, Position, Store, Stored, StoredInternal, StoredRun
 from worker.redis import RedisStore
@@ -271,6 +271,37 @@ def _assert_listed(place: Place, memory: FakeStore) -> None:
 
 
 # What only Redis has
+
+
+@pytest.mark.parametrize("key", [RUN, OPERATION])
+def test_a_record_that_was_lost_is_told_from_one_that_never_was_and_from_one_that_was_deleted(
+    place: Place, key: Key
+) -> None:
+    begin(place.store)
+    other = Key(key.kind, "t-1", "other")
+    writes: dict[Key, Stored] = {RUN: a_run(), OPERATION: StoredInternal(OPERATION, b"{}", due=5)}
+    apply(place.store, START, LATER, *writes.values(), a_run(key=Key("run", "t-9", "rr-9")))
+    place.client.delete(place.store.record_key(0, key))
+    assert place.store.read(0, LATER, [other, Key("run", "t-9", "rr-9")]) == [None, b"{}"]
+    with pytest.raises(StoreDamaged, match=f"{key.kind}:{key.tenant}/{key.id} was stored and is not there"):
+        place.store.read(0, LATER, [other, key])
+
+    gone = StoredRun(RUN, None) if key == RUN else StoredInternal(OPERATION, None)
+    last = Position("g1", 9, 9)
+    apply(place.store, LATER, last, gone)
+    assert place.store.read(0, last, [key]) == [None]
+
+
+def test_what_is_there_is_written_down_beside_it(place: Place) -> None:
+    begin(place.store)
+    apply(place.store, START, LATER, a_run(), StoredInternal(OPERATION, b"{}"), StoredInternal(SNAPSHOT, b"{}"))
+    last = Position("g1", 9, 9)
+    apply(place.store, LATER, last, StoredInternal(SNAPSHOT, None))
+    written = cast(set[bytes], place.client.smembers(place.store.key(0, "records")))
+    assert written == {b"run:t-1/rr-1", b"operation:t-1/op-1"}
+
+    place.store.wipe(0, place.store.status(0), Position("g2", 0, 0), "life-2", applied_at=3)
+    assert place.client.smembers(place.store.key(0, "records")) == set()
 
 
 def test_a_run_is_listed_under_its_state_alone(place: Place) -> None:

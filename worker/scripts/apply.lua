@@ -2,7 +2,8 @@
 --
 -- Whoever passes the check holds what the log says behind exactly this position, so it does not matter who it is.
 --
--- KEYS[1]  position        KEYS[2]  deadlines        KEYS[3..] unfinished:<state> of each state that has one
+-- KEYS[1]  position        KEYS[2]  deadlines        KEYS[3]  records
+-- KEYS[4..] unfinished:<state> of each state that has one
 -- KEYS[..] the records' keys, and for each tenant a block of keys: runs:<tenant>, then runs:<tenant>:<state> of each state;
 --          last one that is never there: a cluster then refuses it all while it moves the slot
 -- ARGV[1..3]  generation, state, internal that the store must be at
@@ -32,6 +33,9 @@ local function leave(first, number, member, stays)
   end
 end
 
+-- Which records there are is written down beside them: so one that was lost is told from one that never was (read.lua).
+local name_from = #KEYS[1] - #'position' + 1
+
 local i = 11
 while i <= #ARGV do
   local what = ARGV[i]
@@ -40,23 +44,26 @@ while i <= #ARGV do
     local block, id, member = tonumber(ARGV[i + 2]), ARGV[i + 3], ARGV[i + 4]
     local state, awaited, changed_at = tonumber(ARGV[i + 6]), tonumber(ARGV[i + 7]), ARGV[i + 8]
     redis.call('SET', key, ARGV[i + 5])
+    redis.call('SADD', KEYS[3], string.sub(key, name_from))
     leave(block, states, id, state)
     redis.call('ZADD', KEYS[block], changed_at, id)
     redis.call('ZADD', KEYS[block + state], changed_at, id)
-    leave(2, unfinished, member, awaited)
+    leave(3, unfinished, member, awaited)
     if awaited > 0 then
-      redis.call('ZADD', KEYS[2 + awaited], changed_at, member)
+      redis.call('ZADD', KEYS[3 + awaited], changed_at, member)
     end
     i = i + 9
   elseif what == 'no-run' then
     local block, id = tonumber(ARGV[i + 2]), ARGV[i + 3]
     redis.call('DEL', key)
+    redis.call('SREM', KEYS[3], string.sub(key, name_from))
     leave(block, states, id, 0)
     redis.call('ZREM', KEYS[block], id)
-    leave(2, unfinished, ARGV[i + 4], 0)
+    leave(3, unfinished, ARGV[i + 4], 0)
     i = i + 5
   elseif what == 'record' then
     redis.call('SET', key, ARGV[i + 3])
+    redis.call('SADD', KEYS[3], string.sub(key, name_from))
     if ARGV[i + 4] == '' then
       redis.call('ZREM', KEYS[2], ARGV[i + 2])
     else
@@ -65,6 +72,7 @@ while i <= #ARGV do
     i = i + 5
   else
     redis.call('DEL', key)
+    redis.call('SREM', KEYS[3], string.sub(key, name_from))
     redis.call('ZREM', KEYS[2], ARGV[i + 2])
     i = i + 3
   end
