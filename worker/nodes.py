@@ -12,6 +12,7 @@ to recover asks anew. To follow ASK would even be wrong: a slot on its way is on
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ from worker.errors import Refused
 
 AWAY: Final = (redis.ConnectionError, redis.TimeoutError, AskError, TryAgainError, ClusterError)
 """What Redis raises when another try may find everything well: nothing was carried out, or it is not known."""
-_REFUSED_IN_SCRIPT: Final = "ACL failure in script"
-"""So it begins when its user may not do what a script does."""
+_REFUSED_IN_SCRIPT: Final = ("ACL failure in script", "The user executing the script can't")
+"""So it begins when its user may not do what a script does, in 7.2 and in 7.0."""
+_SCRIPT_LINE: Final = re.compile(r"@user_script:(\d+)")
+_CALL: Final = re.compile(r"redis\.call\(['\"](\w+)")
 LAST_SLOT: Final = 16_383
 _REDIRECTIONS: Final[Mapping[type[Exception], str]] = {MovedError: "MOVED", AskError: "ASK", TryAgainError: "TRYAGAIN"}
 
@@ -64,11 +67,17 @@ def reason(error: Exception) -> str:
     return str(error) if code is None else f"a slot is or was moved to another node of the cluster ({code} {error})"
 
 
-def refusal(address: str, error: redis.RedisError) -> Refused | None:
-    """What Redis says when its user may not do something, which names the command or the key; None: it was not that."""
-    if isinstance(error, redis.exceptions.NoPermissionError) or _REFUSED_IN_SCRIPT in str(error):
-        return Refused(f"Redis at {address} refuses us: {error}")
-    return None
+def refusal(address: str, error: redis.RedisError, script: str = "") -> Refused | None:
+    """What Redis says when its user may not do something, and the command; None: it was not that.
+
+    `script`: the text of the one that was called, of which Redis 7.0 names the line only.
+    """
+    said = str(error)
+    if not isinstance(error, redis.exceptions.NoPermissionError) and not any(s in said for s in _REFUSED_IN_SCRIPT):
+        return None
+    line = _SCRIPT_LINE.search(said)
+    call = _CALL.search(script.splitlines()[int(line[1]) - 1]) if line and script else None
+    return Refused(f"Redis at {address} refuses us{f' {call[1].lower()!r}' if call else ''}: {error}")
 
 
 @functools.cache

@@ -62,20 +62,20 @@ class RedisStore:
         return Script(self._nodes.entry, text)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, script: str = "") -> Iterator[None]:
         try:
             yield
         except AWAY as error:
             self._nodes.forget()
             raise RedisUnreachable(self._address, reason(error)) from error
         except ResponseError as error:
-            refused = refusal(self._address, error)
+            refused = refusal(self._address, error, script)
             if refused is None:
                 raise
             raise refused from error
 
     def _call(self, script: Script, partition: int, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
-        with self._translated():
+        with self._translated(cast(bytes, script.script).decode()):
             return cast(list[Any], script(keys=keys, args=args, client=self._nodes.of(partition)))
 
     def status(self, partition: int) -> StoreStatus | None:
