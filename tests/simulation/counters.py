@@ -21,6 +21,7 @@ SITUATIONS: Final[tuple[str, ...]] = (
     "full restore: a full restore was not finished with removing what was there",
     "full restore: the position is so old that the log may have forgotten deletions behind it",
     "full restore: the store has no position",
+    "full restore: the store contradicts itself",
     "input transaction aborted",
     "input transaction committed",
     "merge waited",

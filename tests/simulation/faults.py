@@ -213,8 +213,13 @@ def _key_lost(at: Moment) -> BaseException | None:
     copy = at.world.redis.copies[at.choose.randrange(len(at.world.redis.copies))]
     if copy.values:
         key = at.choose.choice(sorted(copy.values))
-        del copy.values[key]
+        copy.lose(key)
         at.world.note("redis", f"lost {key}")
+    return None
+
+
+def _deadlines_lost(at: Moment) -> BaseException | None:
+    at.choose.choice(list(at.world.redis.copies.values())).dues.clear()
     return None
 
 
@@ -249,7 +254,8 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("position lost", 6, _position_lost, leads_to="wiping"),
     # Not within a wipe: to go back twice between its scan and its sweeps is what no worker withstands.
     Fault("old copy", 3, _old_copy, calls=frozenset(PHASE) - {"wipe"}, leads_to="wiping"),
-    Fault("key lost", 3, _key_lost, promised=False),
+    Fault("key lost", 3, _key_lost),
+    Fault("deadlines lost", 3, _deadlines_lost, promised=False),
     Fault("clock jump", 4, _clock_jump, loose=True),
     Fault("night", 1, _night),
 )

@@ -295,9 +295,15 @@ def _committed(broker: Broker) -> dict[Place, int]:
 
 
 def _keys(copy: Copy) -> dict[str, Value]:
-    """A partition's keys as Redis has them, by name."""
-    keys: dict[str, Value] = {f"{key.kind}:{key.tenant}/{key.id}": value for key, value in copy.values.items()}
+    """A partition's keys as Redis has them, by name.
+
+    A key that was lost by hand counts as there as long as nobody has asked for it: then it must be found out.
+    """
+    records = {**copy.lost, **copy.values}
+    keys: dict[str, Value] = {_name(key): value for key, value in records.items()}
     sets: dict[str, dict[str, int]] = defaultdict(dict)
+    if copy.records:
+        sets["records"] = {_name(key): 0 for key in copy.records}
     for key, (state, changed_at) in copy.index.items():
         sets[f"runs:{key.tenant}"][key.id] = sets[f"runs:{key.tenant}:{state}"][key.id] = changed_at
     for key, (state, changed_at) in copy.unfinished.items():
@@ -313,3 +319,7 @@ def _keys(copy: Copy) -> dict[str, Value]:
             "status": "restoring" if copy.status.restoring else "ready",
         }
     return keys
+
+
+def _name(key: Key) -> str:
+    return f"{key.kind}:{key.tenant}/{key.id}"

@@ -15,7 +15,7 @@ from typing import Final
 from projections.record import Key
 from projections.rules import POLICY
 from tests.simulation.surroundings import Surroundings, T, carried_out
-from worker.errors import PositionMoved, RedisUnreachable
+from worker.errors import PositionMoved, RedisUnreachable, StoreDamaged
 from worker.ports import Position, Stored, StoredRun, StoreStatus
 
 KEPT_COPIES: Final = 8
@@ -27,23 +27,33 @@ class OutOfMemory(Exception):
 
 @dataclass(slots=True)
 class Copy:
-    """What Redis has of one partition. `status` None: there is no position. `sweeps`: of the wipe that is under way."""
+    """What Redis has of one partition.
+
+    `status` None: there is no position. `records`: the names of those that are to be there. `lost`: what was removed by
+    hand, and not written or removed since. `sweeps`: of the wipe that is under way.
+    """
 
     status: StoreStatus | None = None
     values: dict[Key, bytes] = field(default_factory=dict)
     dues: dict[Key, int] = field(default_factory=dict)
     index: dict[Key, tuple[str, int]] = field(default_factory=dict)
     unfinished: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    records: set[Key] = field(default_factory=set)
+    lost: dict[Key, bytes] = field(default_factory=dict)
     sweeps: int = 0
 
     def forget(self, key: Key) -> None:
-        for kept in (self.values, self.dues, self.index, self.unfinished):
+        for kept in (self.values, self.dues, self.index, self.unfinished, self.lost):
             kept.pop(key, None)
+        self.records.discard(key)
+
+    def lose(self, key: Key) -> None:
+        """A key is removed by hand."""
+        self.lost[key] = self.values.pop(key)
 
     def as_it_is(self) -> Copy:
-        return Copy(
-            self.status, dict(self.values), dict(self.dues), dict(self.index), dict(self.unfinished), self.sweeps
-        )
+        indexes = dict(self.dues), dict(self.index), dict(self.unfinished), set(self.records)
+        return Copy(self.status, dict(self.values), *indexes, dict(self.lost), self.sweeps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +188,11 @@ class SimulatedStore:
 
     def read(self, partition: int, position: Position, keys: Sequence[Key]) -> list[bytes | None]:
         def read() -> list[bytes | None]:
-            values = self._redis.at(partition, position).values
-            return [values.get(key) for key in keys]
+            copy = self._redis.at(partition, position)
+            for key in keys:
+                if key in copy.records and key not in copy.values:
+                    raise StoreDamaged(partition, f"{key} was stored and is not there")
+            return [copy.values.get(key) for key in keys]
 
         return self._call("store_read", read)
 
@@ -218,7 +231,7 @@ class SimulatedStore:
     ) -> None:
         expected = "" if before is None else before.position.generation
         self._call("wipe", lambda: self._redis.wipe(partition, expected, start, log_id, applied_at))
-        doomed = self._call("wipe", lambda: list(self._redis.copies[partition].values))
+        doomed = self._call("wipe", lambda: sorted(self._redis.copies[partition].records))
         half = len(doomed) // 2
         self._call("wipe", lambda: self._redis.sweep(partition, start.generation, doomed[:half], 0, last=False))
         self._call("wipe", lambda: self._redis.sweep(partition, start.generation, doomed[half:], 1, last=True))
@@ -229,6 +242,8 @@ def _write(copy: Copy, write: Stored) -> None:
         copy.forget(write.key)
         return
     copy.values[write.key] = write.value
+    copy.records.add(write.key)
+    copy.lost.pop(write.key, None)
     if isinstance(write, StoredRun):
         assert write.state is not None and write.changed_at is not None
         copy.index[write.key] = (write.state, write.changed_at)
