@@ -36,7 +36,7 @@ def test_a_replica_that_was_made_master_is_found_and_caught_up(
     real_kafka: KafkaServer, private_redis_cluster: MakesRedisCluster, space: Space
 ) -> None:
     """It may lack the last writes: its readers go back with it, whatever the worker does."""
-    cluster = private_redis_cluster(replicas=1)
+    cluster = private_redis_cluster(replicas=1, cluster_node_timeout="1000")
     settings = install(real_kafka, cluster, space.prefix, PARTITIONS)
     with running(settings) as worker, traffic(settings) as made:
         failed = cluster.master_of(slot_of(0))
