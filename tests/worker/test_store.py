@@ -273,6 +273,26 @@ def _assert_listed(place: Place, memory: FakeStore) -> None:
 # What only Redis has
 
 
+@pytest.mark.parametrize(
+    ("index", "call"),
+    [
+        ("deadlines", lambda store: store.next_due(0, LATER)),
+        ("deadlines", lambda store: store.due(0, LATER, 9, 9)),
+        ("deadlines", lambda store: apply(store, LATER, Position("g1", 9, 9))),
+        ("records", lambda store: store.read(0, LATER, [OPERATION])),
+        ("records", lambda store: apply(store, LATER, Position("g1", 9, 9), a_run())),
+    ],
+)
+def test_an_index_that_was_lost_is_missed(place: Place, index: str, call: Callable[[Store], object]) -> None:
+    """Also by who only writes: to write on would make a small one of it, which nobody misses any more."""
+    begin(place.store)
+    apply(place.store, START, LATER, StoredInternal(OPERATION, b"1", 5), StoredInternal(SNAPSHOT, b"1", 6))
+    place.client.delete(f"{place.namespace}:{{0}}:{index}")
+    for _ in range(2):
+        with pytest.raises(StoreDamaged, match=index):
+            call(place.store)
+
+
 @pytest.mark.parametrize("key", [RUN, OPERATION])
 def test_a_record_that_was_lost_is_told_from_one_that_never_was_and_from_one_that_was_deleted(
     place: Place, key: Key
@@ -290,6 +310,25 @@ def test_a_record_that_was_lost_is_told_from_one_that_never_was_and_from_one_tha
     last = Position("g1", 9, 9)
     apply(place.store, LATER, last, gone)
     assert place.store.read(0, last, [key]) == [None]
+
+
+def test_what_is_still_there_while_it_is_removed_is_of_no_generation_that_comes(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers see revisions begin again in a new generation: none of the old documents may be seen in it."""
+    begin(place.store)
+    apply(place.store, START, LATER, a_run())
+    generations = []
+    sweep = RedisStore._sweep
+
+    def looked_at(store: RedisStore, *args: Any) -> None:
+        generations.append(place.client.hget(store.key(0, "position"), "generation"))
+        sweep(store, *args)
+
+    monkeypatch.setattr(RedisStore, "_sweep", looked_at)
+    place.store.wipe(0, place.store.status(0), Position("g2", 0, 0), "life-2", applied_at=3)
+    assert generations == [b"g2-wiping"]
+    assert place.client.hget(place.store.key(0, "position"), "generation") == b"g2"
 
 
 def test_what_is_there_is_written_down_beside_it(place: Place) -> None:

@@ -15,11 +15,19 @@
 --   'no-run',   key, block, run id, <tenant>/<run>
 --   'record',   key, member, value, deadline or ''
 --   'no-record', key, member
--- returns  {1} or {0, generation, state, internal}
+-- returns  {1}, or {0, generation, state, internal}, or {2, name}: this index is not as it was left
 
 local at = redis.call('HMGET', KEYS[1], 'generation', 'state', 'internal', 'status')
 if at[1] ~= ARGV[1] or at[2] ~= ARGV[2] or at[3] ~= ARGV[3] then
   return {0, at[1], at[2], at[3]}
+end
+
+-- An index that was lost is missed by its size; to write on would hide it.
+local sizes = redis.call('HMGET', KEYS[1], 'deadlines', 'records')
+if (tonumber(sizes[1]) or 0) ~= redis.call('ZCARD', KEYS[2]) then
+  return {2, 'deadlines'}
+elseif (tonumber(sizes[2]) or 0) ~= redis.call('SCARD', KEYS[3]) then
+  return {2, 'records'}
 end
 
 local states, unfinished = tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -78,7 +86,8 @@ while i <= #ARGV do
   end
 end
 
-redis.call('HSET', KEYS[1], 'state', ARGV[4], 'internal', ARGV[5], 'status', ARGV[6], 'applied_at', ARGV[7])
+redis.call('HSET', KEYS[1], 'state', ARGV[4], 'internal', ARGV[5], 'status', ARGV[6], 'applied_at', ARGV[7],
+  'deadlines', redis.call('ZCARD', KEYS[2]), 'records', redis.call('SCARD', KEYS[3]))
 if at[4] ~= ARGV[6] then
   redis.call('HSET', KEYS[1], 'status_since', ARGV[7])
 end

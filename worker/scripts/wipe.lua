@@ -28,6 +28,8 @@ end
 -- Whoever waits for a restore waits since the first one, however often it was begun anew.
 local since = at[2] == 'restoring' and at[3] or ARGV[6]
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'state', ARGV[3], 'internal', ARGV[4], 'log_id', ARGV[5],
+-- While what was there is removed, readers still see some of it: that is no part of the new generation, in which
+-- revisions begin again (sweep.lua).
+redis.call('HSET', KEYS[1], 'generation', ARGV[2] .. '-wiping', 'state', ARGV[3], 'internal', ARGV[4], 'log_id', ARGV[5],
   'applied_at', ARGV[6], 'policy', ARGV[7], 'layout', ARGV[8], 'status', 'restoring', 'status_since', since, 'wiped', '0')
 return {1}
