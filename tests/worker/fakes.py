@@ -345,6 +345,8 @@ class Copy:
     index: dict[Key, tuple[str, int]] = field(default_factory=dict)
     unfinished: dict[Key, tuple[str, int]] = field(default_factory=dict)
     records: set[Key] = field(default_factory=set)
+    sizes: tuple[int, int] = (0, 0)
+    """How many deadlines and records there were left."""
 
 
 class FakeStore(Faults):
@@ -401,6 +403,7 @@ class FakeStore(Faults):
         copy = self._at(partition, before)
         for write in writes:
             _write(copy, write)
+        copy.sizes = (len(copy.dues), len(copy.records))
         was = copy.status
         copy.status = StoreStatus(
             after,
@@ -430,6 +433,8 @@ class FakeStore(Faults):
         copy = self.copies.get(partition)
         if copy is None or copy.status.position != position:
             raise PositionMoved(partition, str(position), None if copy is None else str(copy.status.position))
+        if copy.sizes != (len(copy.dues), len(copy.records)):
+            raise StoreDamaged(partition, "an index was stored and is not there")
         return copy
 
 

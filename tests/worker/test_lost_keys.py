@@ -70,3 +70,17 @@ def test_without_the_list_of_what_is_there_the_work_goes_on() -> None:
     site.send("restore_run", 1, id="rr-2")
     site.settle(worker)
     site.assert_consistent([0])
+
+
+def test_evidence_expires_though_the_index_of_deadlines_was_lost() -> None:
+    """With nothing that falls due, a document would go on claiming evidence that is no more."""
+    site = Site()
+    site.send_expiring(30)
+    worker = site.started()
+    site.settle(worker)
+    site.store.copies[0].dues.clear()
+    site.clock.pass_s(60)
+    site.until(lambda: worker.notes.of("recovering"), worker)
+    site.settle(worker)
+    assert site.states()[-1] == "completed_proof_incomplete"
+    site.assert_consistent([0])
