@@ -255,7 +255,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     # Not within a wipe: to go back twice between its scan and its sweeps is what no worker withstands.
     Fault("old copy", 3, _old_copy, calls=frozenset(PHASE) - {"wipe"}, leads_to="wiping"),
     Fault("key lost", 3, _key_lost),
-    Fault("deadlines lost", 3, _deadlines_lost, promised=False),
+    Fault("deadlines lost", 3, _deadlines_lost),
     Fault("clock jump", 4, _clock_jump, loose=True),
     Fault("night", 1, _night),
 )

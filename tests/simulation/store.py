@@ -30,7 +30,8 @@ class Copy:
     """What Redis has of one partition.
 
     `status` None: there is no position. `records`: the names of those that are to be there. `lost`: what was removed by
-    hand, and not written or removed since. `sweeps`: of the wipe that is under way.
+    hand, and not written or removed since. `sizes`: how many deadlines and records there were left.
+    `sweeps`: of the wipe that is under way.
     """
 
     status: StoreStatus | None = None
@@ -40,6 +41,7 @@ class Copy:
     unfinished: dict[Key, tuple[str, int]] = field(default_factory=dict)
     records: set[Key] = field(default_factory=set)
     lost: dict[Key, bytes] = field(default_factory=dict)
+    sizes: tuple[int, int] = (0, 0)
     sweeps: int = 0
 
     def forget(self, key: Key) -> None:
@@ -53,7 +55,7 @@ class Copy:
 
     def as_it_is(self) -> Copy:
         indexes = dict(self.dues), dict(self.index), dict(self.unfinished), set(self.records)
-        return Copy(self.status, dict(self.values), *indexes, dict(self.lost), self.sweeps)
+        return Copy(self.status, dict(self.values), *indexes, dict(self.lost), self.sizes, self.sweeps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Redis:
         copy = self.copies[partition]
         if copy.status is None or copy.status.position != position:
             raise PositionMoved(partition, str(position), None if copy.status is None else str(copy.status.position))
+        if copy.sizes != (len(copy.dues), len(copy.records)):
+            raise StoreDamaged(partition, "an index was stored and is not there")
         return copy
 
     def apply(
@@ -115,6 +119,7 @@ class Redis:
         replaced = [copy.values.get(write.key) for write in writes]
         for write in writes:
             _write(copy, write)
+        copy.sizes = (len(copy.dues), len(copy.records))
         assert copy.status is not None
         status = replace(copy.status, position=after, restoring=restoring, applied_at=applied_at)
         copy.status = status if policy is None else replace(status, policy=policy)
@@ -128,7 +133,7 @@ class Redis:
         copy.status = StoreStatus(
             start, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=POLICY
         )
-        copy.sweeps = 0
+        copy.sweeps, copy.sizes = 0, (0, 0)
         self.on_wiped(Wiped(partition, expected, found, start))
 
     def may_wipe(self, expected: str, found: str) -> bool:
