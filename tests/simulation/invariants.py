@@ -30,7 +30,7 @@ from tests.consistency.observation import Observation, Place, Value
 from tests.projections.second_fold import Limits, SecondFold
 from tests.simulation.broker import Broker, Commit, Transaction
 from tests.simulation.inputs import HUGE, PARTITIONS, TOPICS
-from tests.simulation.store import Applied, Copy, Wiped
+from tests.simulation.store import WIPING, Applied, Copy, Wiped
 from worker.loop import IDLE_DELAY_MS
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Watcher:
         self._must_reach[wiped.partition, wiped.start.generation] = state.stable_end, internal.stable_end
 
     def _on_swept(self, partition: int, copy: Copy, generation: str) -> None:
-        if copy.status is None or copy.status.position.generation != generation:
+        if copy.status is None or copy.status.position.generation != generation + WIPING:
             self._world.violated(f"8: records of the store of {partition} were removed by somebody who lost it")
 
     def store_went_back(self) -> None:

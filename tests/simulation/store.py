@@ -19,6 +19,8 @@ from worker.errors import PositionMoved, RedisUnreachable, StoreDamaged
 from worker.ports import Position, Stored, StoredRun, StoreStatus
 
 KEPT_COPIES: Final = 8
+WIPING: Final = "-wiping"
+"""Behind a new generation's name until nothing of the old one is left."""
 
 
 class OutOfMemory(Exception):
@@ -130,8 +132,9 @@ class Redis:
         found = "" if copy.status is None else copy.status.position.generation
         if not self.may_wipe(expected, found):
             raise PositionMoved(partition, expected, found)
+        wiping = replace(start, generation=start.generation + WIPING)
         copy.status = StoreStatus(
-            start, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=POLICY
+            wiping, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=POLICY
         )
         copy.sweeps, copy.sizes = 0, (0, 0)
         self.on_wiped(Wiped(partition, expected, found, start))
@@ -148,12 +151,12 @@ class Redis:
             copy.forget(key)
         copy.sweeps += 1
         if last and copy.status is not None:
-            copy.status = replace(copy.status, wiped=True)
+            begun = replace(copy.status.position, generation=generation)
+            copy.status = replace(copy.status, position=begun, wiped=True)
 
     def may_sweep(self, copy: Copy, generation: str, sweeps: int) -> bool:
         status = copy.status
-        is_mine = status is not None and status.position.generation == generation and not status.wiped
-        return is_mine and copy.sweeps == sweeps
+        return status is not None and status.position.generation == generation + WIPING and copy.sweeps == sweeps
 
     def _need_memory(self) -> None:
         if self.full:
