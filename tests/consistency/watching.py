@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from redis import Redis
 
@@ -21,7 +21,10 @@ PAUSE_S: Final = 0.03
 
 @dataclass(slots=True)
 class Watched:
-    """What was seen: of each generation of a partition and each run's key, its documents in the order of being seen."""
+    """What was seen: of each generation of a partition and each run's key, its documents in the order of being seen.
+
+    A server that comes back with an older copy, or a replica that takes over with one, begins anew.
+    """
 
     documents: dict[tuple[int, str, str], list[bytes]] = field(default_factory=dict)
     looks: int = 0
@@ -73,10 +76,17 @@ def _look(client: Redis, namespace: str, number: int, watched: Watched) -> None:
         pipeline.hget(f"{namespace}:{{{number}}}:position", "generation")
         for name in names:
             pipeline.get(name)
-        generation, *values = pipeline.execute()
+        if isinstance(cast(object, client), Redis):
+            pipeline.info("server")
+        else:
+            pipeline.exists(
+                f"{namespace}:{{{number}}}:position"
+            )  # which server of a cluster it is does not matter here
+        generation, *values, server = pipeline.execute()
+    life = f"{(generation or b'none').decode()} {server['run_id'] if isinstance(server, dict) else ''}"
     for name, value in zip(names, values, strict=True):
         if value is not None:
             run = name.removeprefix(prefix).decode()
-            seen = watched.documents.setdefault((number, (generation or b"none").decode(), run), [])
+            seen = watched.documents.setdefault((number, life, run), [])
             if not seen or seen[-1] != value:
                 seen.append(value)

@@ -18,10 +18,8 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from contracts.decision import decode
 from tests.torture.proxy import TRANSACTION_APIS, Point
 from tests.torture.site import NAME, PARTITIONS, Site, ended_in_order, stopped
-from tests.traffic import run
 
 SESSION_S: Final = 10.0
 """The default of RESTORE_PROJECTOR_KAFKA__SESSION_TIMEOUT_MS."""
@@ -155,21 +153,13 @@ def _position_lost(site: Site) -> None:
         client.delete(f"{NAME}:{{{site.choose.randrange(PARTITIONS)}}}:position")
 
 
-def _document_lost(site: Site) -> None:
-    """A restore's document is deleted by hand. It is missed when the restore is touched next, which it is at once."""
-    value = None
+def _record_lost(site: Site) -> None:
+    """A record is deleted by hand. It is missed when it is asked for; in the end a person has everything restored."""
     with site.redis.primary.client() as client, suppress(RedisError):
-        names = list(client.scan_iter(match=f"{NAME}:{{*}}:run:*", count=1000))
-        if not names:
-            return
-        name = site.choose.choice(sorted(names))
-        value = client.get(name)
-        client.delete(name)
-    if isinstance(value, bytes):
-        facts = decode(value)["diagnostics"]["inputs"]["restore_run"]
-        tenant, id = decode(value)["tenant_id"], decode(value)["restore_run_id"]
-        operation = facts.get("operation_run_id")
-        site.send.events(run(tenant, id, facts["sequence"] + 1, facts["status"], operation))
+        names = [name for name in client.scan_iter(match=f"{NAME}:*/*", count=1000) if b":unfinished:" not in name]
+        if names:
+            client.delete(site.choose.choice(sorted(names)))
+            site.records_lost += 1
 
 
 def _connections_cut(site: Site) -> None:
@@ -241,7 +231,7 @@ FAULTS: Final = (
     Fault("Redis failed over to a replica that was cut off", 5, _fail_over),
     Fault("Redis full", 5, _redis_full),
     Fault("a position deleted", 4, _position_lost),
-    Fault("a document deleted", 4, _document_lost),
+    Fault("a record deleted", 4, _record_lost),
     Fault("all connections cut", 6, _connections_cut),
     Fault("a server does not answer for 2 s", 5, _held_up),
     Fault("everything takes 50 ms", 3, _slowed),

@@ -39,6 +39,7 @@ NAME: Final = "torture"
 REDIS_START_S: Final = 10.0
 POINT_WITHIN_S: Final = 10.0
 """Each point of a transaction is passed many times a second."""
+START_WITHIN_S: Final = 60.0
 STORED_AT_ONCE: Final = 5_000
 STORED_TENANTS: Final = 100
 STORED_WITHIN_S: Final = 300.0
@@ -158,6 +159,7 @@ class Site:
         self._wanted = workers
         self._turns = 0
         self._stored = stored
+        self.records_lost = 0
         self.traffic: Traffic
         self.send: Sender
         self.outputs: Outputs
@@ -187,8 +189,9 @@ class Site:
                 self.workers.append(self._worker(stack, number))
             for worker in self.workers:
                 worker.start()
-            for worker in self.workers:
-                worker.wait_until_owning(PARTITIONS // self._wanted)
+            wait_until(
+                lambda: all(worker.owns() for worker in self.workers), START_WITHIN_S, "each worker has partitions"
+            )
             self.send = stack.enter_context(sender(self.settings, PARTITIONS))
             if self._stored:
                 self._store()
@@ -270,7 +273,15 @@ class Site:
     def check(self) -> Summary:
         """End the traffic and check every invariant."""
         self.traffic.end()
+        if self.records_lost:
+            self._restore()
         return check(self.settings, self.watched, SETTLED_WITHIN_S)
+
+    def _restore(self) -> None:
+        """What an operator does who knows that keys were deleted."""
+        wait_for_rest(self.settings, SETTLED_WITHIN_S)
+        with self.redis.primary.client() as client:
+            client.delete(*(f"{NAME}:{{{number}}}:position" for number in range(PARTITIONS)))
 
 
 def _pause(seconds: float) -> None:
