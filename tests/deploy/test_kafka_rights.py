@@ -27,7 +27,7 @@ from tests.processes import ThreadWorker, running
 from tests.servers.waiting import wait_until
 from tests.traffic import Message, operation, run, sender, snapshot
 from worker.errors import Refused
-from worker.reading import Follower, StoreReader
+from worker.reading import Follower, StoreReader, tenant_partition
 from worker.rights import check_worker_rights
 from worker.settings import Settings
 from worker.status.survey import Surveyor
@@ -215,6 +215,16 @@ def test_status_names_the_right_that_it_lacks(
         surveyor.look()
 
     assert said in str(refusal.value).splitlines()
+
+
+def test_explain_names_the_right_that_it_lacks(kafka: GuardedKafka) -> None:
+    """Of a topic that we may not see, Kafka does not say that it is there."""
+    right = _granted(kafka, "reader")[f"Read topic {TOPICS.decision_state}"]
+    with (
+        kafka.without(right),
+        pytest.raises(Refused, match=f"^Kafka refuses Describe on topic {re.escape(TOPICS.decision_state)}$"),
+    ):
+        tenant_partition(kafka.settings("reader"), "t-1")
 
 
 @pytest.mark.usefixtures("worked")

@@ -22,7 +22,7 @@ from tests.security.certificates import EXPIRED, Authority, Certificate
 from tests.servers.local_kafka import LocalKafka
 from tests.servers.local_redis import START_TIMEOUT_S, LocalRedis
 from tests.servers.waiting import wait_until
-from worker.servers.errors import ServerUnavailable
+from worker.servers.errors import ServerFailed, ServerUnavailable
 from worker.servers.processes import LOOPBACK, free_port, listening
 from worker.settings import KafkaSettings, RedisSettings
 
@@ -38,6 +38,7 @@ PROTOCOLS: Final[Mapping[Door, str]] = {
 USER: Final = "restore-worker"
 READER: Final = "restore-reader"
 """Of Redis; it has the same password."""
+STARTS: Final = 3
 ELSEWHERE: Final = "127.0.0.2"
 """The address that a certificate names which is shown at another one."""
 
@@ -87,19 +88,33 @@ def start_kafka(directory: Path, password: str) -> Iterator[Doors]:
         "EXPIRED": authority.issue("expired", days=EXPIRED),
         "ELSEWHERE": authority.issue("elsewhere", host=ELSEWHERE),
     }
+    server, ports = _listening(directory, _settings(shown, authority, password))
     try:
-        server = LocalKafka(directory, settings=_settings(shown, authority, password))
-    except ServerUnavailable as error:
-        go_without(str(error))
-    ports: dict[Door, int] = {door: free_port() for door in PROTOCOLS}
-    for door, port in ports.items():
-        add_listener(server.nodes[0].properties, f"{door}://{LOOPBACK}:{port}")
-    try:
-        server.start()
         _add_scram_user(server.bootstrap_servers, password)
         yield Doors(server, ports, authority, authority.issue("client"))
     finally:
         server.close()
+
+
+def _listening(directory: Path, settings: Mapping[str, str]) -> tuple[LocalKafka, Mapping[Door, int]]:
+    """With so many ports, one may be taken between being found free and being listened on: then all are others."""
+    for attempt in range(STARTS):
+        place = directory / str(attempt)
+        place.mkdir()
+        try:
+            server = LocalKafka(place, settings=settings)
+        except ServerUnavailable as error:
+            go_without(str(error))
+        ports: dict[Door, int] = {door: free_port() for door in PROTOCOLS}
+        for door, port in ports.items():
+            add_listener(server.nodes[0].properties, f"{door}://{LOOPBACK}:{port}")
+        try:
+            server.start()
+        except ServerFailed:
+            server.close()
+        else:
+            return server, ports
+    raise ServerFailed(f"Kafka did not start in {STARTS} attempts: see {directory}")
 
 
 def _settings(shown: Mapping[Door, Certificate], authority: Authority, password: str) -> dict[str, str]:

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_named_and_ends_a_command_with_exit_code_3(
     given: Given,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("worker.topics.BOOTSTRAP_TIMEOUT_MS", 1_000)
+    monkeypatch.setattr("worker.topics.BOOTSTRAP_TIMEOUT_MS", 2_000)
     options = {"password": PASSWORD, **others}
     if "to" in options:
         options["bootstrap_servers"] = doors.address(options.pop("to"))
