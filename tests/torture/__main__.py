@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--workers", type=int, choices=(1, 2, 3, 4), default=2)
+    parser.add_argument("--cluster", action="store_true", help="Redis is a cluster of three masters.")
     parser.add_argument("--stored", type=int, default=0, help="So many restores are there before it begins.")
     parser.add_argument("--only", action="append", default=[], help="Only faults whose name contains this.")
     parser.add_argument("--report", type=Path, help="Write the report as JSON.")
@@ -39,9 +40,12 @@ def main() -> int:
             fault
             for fault in FAULTS
             if fault.least_brokers <= options.brokers
+            and (fault.in_a_cluster or not options.cluster)
             and (not options.only or any(part in fault.name for part in options.only))
         ]
-        site = Site(folder, random.Random(seed), options.brokers, options.workers, options.stored)
+        site = Site(
+            folder, random.Random(seed), options.brokers, options.workers, options.stored, cluster=options.cluster
+        )
         report = torture(site, seed, options.minutes, faults)
     print(report.text())
     if options.report is not None:
@@ -79,7 +83,7 @@ def torture(site: Site, seed: int, minutes: float, faults: list[Fault]) -> Repor
 def _met(site: Site) -> dict[str, int]:
     """How often each point of the protocols was passed."""
     met: Counter[str] = Counter()
-    for proxy in [*site.kafka_proxies, site.redis.proxy]:
+    for proxy in [*site.kafka_proxies, *site.redis.proxies]:
         met.update({f"{name} {when}": count for (name, when), count in proxy.met.items()})
     return dict(sorted(met.items()))
 

@@ -16,10 +16,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from redis.exceptions import RedisError
-
+from tests.servers.clients import REDIS_ERRORS
 from tests.torture.proxy import TRANSACTION_APIS, Point
-from tests.torture.site import NAME, PARTITIONS, Site, ended_in_order, stopped
+from tests.torture.site import NAME, PARTITIONS, RedisPair, Site, ended_in_order, stopped
 
 SESSION_S: Final = 10.0
 """The default of RESTORE_PROJECTOR_KAFKA__SESSION_TIMEOUT_MS."""
@@ -35,13 +34,14 @@ RESTORE_POINTS: Final[tuple[Point, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A row. `least_brokers`: where the others go on meanwhile."""
+    """A row. `least_brokers`: where the others go on meanwhile. `in_a_cluster`: also where Redis is one."""
 
     name: str
     weight: int
     act: Callable[[Site], None]
     promised_s: float | None = None
     least_brokers: int = 1
+    in_a_cluster: bool = True
 
 
 def _kill_and_restart(site: Site) -> None:
@@ -65,7 +65,7 @@ def _kill_at_a_point(site: Site) -> None:
 def _kill_while_restoring(site: Site) -> None:
     """The store is emptied, and whoever restores it is killed on the way."""
     point = site.choose.choice(RESTORE_POINTS)
-    with site.redis.primary.client() as client:
+    with site.some_redis.client() as client:
         client.flushall()
     _kill_at(site, point)
 
@@ -127,35 +127,37 @@ def _rolling_restart(site: Site) -> None:
 
 def _redis_killed(site: Site) -> None:
     """It comes back with what it had written down: up to a second is missing."""
-    site.redis.primary.process.kill()
+    server = site.some_redis
+    server.process.kill()
     site.wait(site.choose.uniform(0, 2))
-    site.redis.primary.start()
+    server.start()
 
 
 def _redis_emptied(site: Site) -> None:
-    with site.redis.primary.client() as client:
+    with site.some_redis.client() as client:
         client.flushall()
 
 
 def _fail_over(site: Site) -> None:
+    assert isinstance(site.redis, RedisPair), "a cluster fails over by itself, and the choice of faults knows it"
     site.redis.fail_over(cut_off_for_s=site.choose.uniform(0.5, 3))
 
 
 def _redis_full(site: Site) -> None:
-    with site.redis.primary.client() as client:
+    with site.some_redis.client() as client:
         client.config_set("maxmemory", "1")
         site.wait(site.choose.uniform(1, 4))
         client.config_set("maxmemory", "0")
 
 
 def _position_lost(site: Site) -> None:
-    with site.redis.primary.client() as client:
+    with site.all_of_redis() as client:
         client.delete(f"{NAME}:{{{site.choose.randrange(PARTITIONS)}}}:position")
 
 
 def _record_lost(site: Site) -> None:
     """A record is deleted by hand. It is missed when it is asked for; in the end a person has everything restored."""
-    with site.redis.primary.client() as client, suppress(RedisError):
+    with suppress(*REDIS_ERRORS), site.all_of_redis() as client:
         names = [name for name in client.scan_iter(match=f"{NAME}:*/*", count=1000) if b":unfinished:" not in name]
         if names:
             client.delete(site.choose.choice(sorted(names)))
@@ -163,13 +165,13 @@ def _record_lost(site: Site) -> None:
 
 
 def _connections_cut(site: Site) -> None:
-    for proxy in [*site.kafka_proxies, site.redis.proxy]:
+    for proxy in [*site.kafka_proxies, *site.redis.proxies]:
         proxy.cut()
 
 
 def _held_up(site: Site) -> None:
     """Nothing passes between workers and one of the servers, and no connection ends."""
-    proxies = site.choose.choice([site.kafka_proxies, [site.redis.proxy]])
+    proxies = site.choose.choice([site.kafka_proxies, site.redis.proxies])
     with ExitStack() as stack:
         for proxy in proxies:
             stack.enter_context(proxy.held_up())
@@ -178,7 +180,7 @@ def _held_up(site: Site) -> None:
 
 def _slowed(site: Site) -> None:
     with ExitStack() as stack:
-        for proxy in [*site.kafka_proxies, site.redis.proxy]:
+        for proxy in [*site.kafka_proxies, *site.redis.proxies]:
             stack.enter_context(proxy.slowed(0.05))
         site.wait(5)
 
@@ -218,7 +220,7 @@ FAULTS: Final = (
     Fault("worker killed, back at once", 12, _kill_and_restart, promised_s=5),
     Fault("worker killed for good", 4, _kill_for_good, promised_s=SESSION_S + 12),
     Fault("worker killed at a named point", 16, _kill_at_a_point),
-    Fault("worker killed while it restores", 6, _kill_while_restoring),
+    Fault("worker killed while it restores", 6, _kill_while_restoring, in_a_cluster=False),
     Fault("worker hangs past its session", 5, _hang),
     Fault("worker hangs shortly", 5, _hang_shortly),
     Fault("worker stopped in order and started", 6, _stop_and_start),
@@ -228,7 +230,7 @@ FAULTS: Final = (
     Fault("rolling restart of the brokers", 2, _rolling_restart, least_brokers=3),
     Fault("Redis killed and restarted", 6, _redis_killed),
     Fault("Redis emptied", 6, _redis_emptied, promised_s=20),
-    Fault("Redis failed over to a replica that was cut off", 5, _fail_over),
+    Fault("Redis failed over to a replica that was cut off", 5, _fail_over, in_a_cluster=False),
     Fault("Redis full", 5, _redis_full),
     Fault("a position deleted", 4, _position_lost),
     Fault("a record deleted", 4, _record_lost),

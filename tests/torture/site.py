@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
@@ -20,8 +20,11 @@ from redis import Redis
 
 from tests.consistency import Summary, Watched, check, wait_for_rest, watching
 from tests.processes import WorkerProcess
+from tests.servers.clients import redis_client
 from tests.servers.hanging import pause, resume
+from tests.servers.local_cluster import LocalRedisCluster
 from tests.servers.local_kafka import TEST_SETTINGS, LocalKafkaNode
+from tests.servers.local_redis import LocalRedis
 from tests.servers.waiting import wait_until
 from tests.stories import Traffic
 from tests.torture.outputs import Outputs
@@ -76,6 +79,14 @@ class RedisPair:
         self.replica = self._server()
         self.proxy = Proxy(self.primary.port, RedisMessages)
         self.direct = Proxy(self.primary.port, RedisMessages)
+        self.proxies = [self.proxy]
+        self.url = f"redis://{LOOPBACK}:{self.direct.port}/0"
+        self.url_of_workers = f"redis://{LOOPBACK}:{self.proxy.port}/0"
+
+    @property
+    def servers(self) -> Sequence[RedisServer]:
+        """Those that take writes."""
+        return [self.primary]
 
     def _server(self) -> RedisServer:
         self._made += 1
@@ -115,6 +126,38 @@ class RedisPair:
             proxy.close()
 
 
+class RedisMasters:
+    """A Redis Cluster of three masters. Its nodes name each other, so there is no proxy before them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._cluster = LocalRedisCluster(directory, appendonly=True, options={"maxmemory-policy": "noeviction"})
+        self.proxies: list[Proxy] = []
+        self.servers = [Master(node) for node in self._cluster.masters]
+        self.url = self.url_of_workers = self._cluster.url
+
+    def start(self) -> None:
+        self._cluster.start()
+
+    def close(self) -> None:
+        self._cluster.close()
+
+
+class Master:
+    """One master."""
+
+    def __init__(self, node: LocalRedis) -> None:
+        self._node = node
+        self.process = node.process
+
+    def start(self) -> None:
+        self._node.start()
+
+    @contextmanager
+    def client(self) -> Iterator[Redis]:
+        with Redis.from_url(self._node.url, socket_timeout=5.0) as client:
+            yield client
+
+
 class RedisServer:
     """One process."""
 
@@ -141,20 +184,25 @@ class Site:
     would be busy with if they were many: then there is none.
     """
 
-    def __init__(self, directory: Path, choose: random.Random, brokers: int, workers: int, stored: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        choose: random.Random,
+        brokers: int,
+        workers: int,
+        stored: int = 0,
+        *,
+        cluster: bool = False,
+    ) -> None:
         self.choose = choose
         self.directory = directory
         self._stack = ExitStack()
         voters = {number: free_port() for number in range(1, brokers + 1)}
         self.nodes = [ProxiedNode(number, voters, directory) for number in voters]
-        self.redis = RedisPair(directory)
-        self.settings = self._settings(
-            ",".join(node.address for node in self.nodes), f"redis://{LOOPBACK}:{self.redis.direct.port}/0"
-        )
-        self._of_workers = self._settings(
-            ",".join(f"{LOOPBACK}:{node.proxy.port}" for node in self.nodes),
-            f"redis://{LOOPBACK}:{self.redis.proxy.port}/0",
-        )
+        self.redis: RedisPair | RedisMasters = RedisMasters(directory) if cluster else RedisPair(directory)
+        self.settings = self._settings(",".join(node.address for node in self.nodes), self.redis.url)
+        proxies = ",".join(f"{LOOPBACK}:{node.proxy.port}" for node in self.nodes)
+        self._of_workers = self._settings(proxies, self.redis.url_of_workers)
         self.workers: list[WorkerProcess] = []
         self._wanted = workers
         self._turns = 0
@@ -234,12 +282,26 @@ class Site:
         return self.choose.choice(self.nodes)
 
     @property
+    def some_redis(self) -> RedisServer | Master:
+        """One that takes writes."""
+        servers: Sequence[RedisServer | Master] = self.redis.servers
+        return self.choose.choice(servers)
+
+    @contextmanager
+    def all_of_redis(self) -> Iterator[Redis]:
+        """A client of the whole."""
+        with redis_client(self.redis.url) as client:
+            yield client
+
+    @property
     def kafka_proxies(self) -> list[Proxy]:
         return [node.proxy for node in self.nodes]
 
     def at(self, point: Point, act: Callable[[int], None] | None) -> bool:
         """Strike once at a point, wherever it is passed first; whether it was passed."""
-        proxies = [self.redis.proxy] if point[0].endswith(".lua") else self.kafka_proxies
+        proxies = self.redis.proxies if point[0].endswith(".lua") else self.kafka_proxies
+        if not proxies:
+            return False
         strikes = [(proxy, proxy.strike(point, act)) for proxy in proxies]
 
         def happened() -> bool:
@@ -280,8 +342,9 @@ class Site:
     def _restore(self) -> None:
         """What an operator does who knows that keys were deleted."""
         wait_for_rest(self.settings, SETTLED_WITHIN_S)
-        with self.redis.primary.client() as client:
-            client.delete(*(f"{NAME}:{{{number}}}:position" for number in range(PARTITIONS)))
+        with self.all_of_redis() as client:
+            for number in range(PARTITIONS):
+                client.delete(f"{NAME}:{{{number}}}:position")
 
 
 def _pause(seconds: float) -> None:
