@@ -94,7 +94,10 @@ def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSl
     after = Position(before.generation, piece.next_state, piece.next_internal)
     if after == before and not partition.is_restored:
         return 0
-    partition.position, partition.applied_at = after, asked_at
+    partition.position = after
+    if partition.is_restored:
+        # Not before: of a restore that is interrupted again and again the rest would grow old and look young.
+        partition.applied_at = asked_at
     store.apply(
         partition.number,
         before,

@@ -192,6 +192,19 @@ def test_a_tombstone_removes() -> None:
     assert tail.store.copies[0].index == {}
 
 
+def test_what_is_left_of_a_restore_is_as_old_as_it_was_before() -> None:
+    """Looking young after each slice, one that is interrupted again and again would outlive the log's tombstones."""
+    tail = Tail(*EVERYTHING)
+    tail.log.fetch = 1
+    tail.clock.pass_s(3600)
+    tail.slice()
+    assert not tail.partition.is_restored
+    assert tail.store.copies[0].status.applied_at == NOW
+    while not tail.partition.is_restored:
+        tail.slice()
+    assert tail.store.copies[0].status.applied_at >= NOW + 3_600_000
+
+
 def test_a_log_that_is_long_is_read_slice_by_slice_and_the_status_says_so_meanwhile() -> None:
     tail = Tail(
         *(output(Key("deleted-run", "t-1", f"rr-{n}"), encode_internal(DeletedRun(1, n, 0, 0))) for n in range(5))
