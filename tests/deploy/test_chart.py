@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from tests.deploy.helm import NAMESPACE, Rendered, render
 from tests.deploy.settings import taken
 from tests.deploy.test_image import FINAL, PROJECT
 from tests.deploy.tools import DEPLOY
+from tests.security.certificates import Authority
 from worker.cli.run import STOP_LIMIT_S
 from worker.health import Health, HealthServer
 from worker.metrics import Metrics
@@ -218,9 +220,15 @@ def test_every_pod_has_settings_that_the_worker_takes(
 
 
 def _placed(folder: Path, name: str) -> str:
-    """A file of that name, as the settings are only taken if it is there."""
+    """A file of that name, as the settings are only taken if it holds what it should."""
     file = folder / Path(name).name
-    file.touch()
+    if not file.exists():
+        authority = Authority(folder, secrets.token_hex(4), "from-a-reference")
+        client = authority.issue("client")
+        held = {"ca.crt": authority.file.read_text(), "tls.crt": client.certificate.read_text()}
+        held["tls.key"] = client.key.read_text()
+        for of_these, text in held.items():
+            (folder / of_these).write_text(text)
     return str(file)
 
 

@@ -138,7 +138,9 @@ def test_wrong_passwords_are_in_no_complaint_also_when_they_come_from_files(plan
 
     assert_clean({**said, "log": worker.log.read_text()}, MARKER)
     assert_clean(said, PASSWORD)
-    assert "Authentication failed" in worker.said("server_unreachable")[0]["message"]
+    # Which of the two is noticed first is up to the broker, which hangs up after having refused.
+    message = worker.said("server_unreachable")[0]["message"]
+    assert "Authentication failed" in message or "socket disconnected" in message
 
 
 @pytest.mark.parametrize("words", [["run"], ["topics", "check"]])
