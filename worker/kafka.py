@@ -47,6 +47,7 @@ from contracts.topics import Topics
 from worker import ports
 from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge
 from worker.header_names import accept_any_header_name
+from worker.kafka_clients import Makes, all_or_none, make_client
 from worker.ports import Committed, Ends, LogSlice, Membership, Output
 from worker.refusals import unreachable
 from worker.settings import KafkaSettings
@@ -163,8 +164,9 @@ class KafkaLog:
         self._max_request_bytes = max(MAX_REQUEST_BYTES, letter_bytes)
         self._producer: BoundedProducer | None = None
         self._reading: dict[TopicPartition, int] = {}
-        with self._translated():
-            self.consumer = KafkaConsumer(
+        with self._translated(), all_or_none() as make:
+            self.consumer = make(
+                KafkaConsumer,
                 group_id=settings.group_id,
                 group_instance_id=settings.instance,
                 client_id=settings.instance or f"{socket.gethostname()}-{os.getpid()}",  # what `status` shows
@@ -175,10 +177,11 @@ class KafkaLog:
                 **CONSUMER_OPTIONS,
                 **settings.client_options(),
             )
-            self._reader = self._plain_consumer("read_committed")
+            self._reader = self._plain_consumer(make, "read_committed")
             # Not asked of the consumer: on its connection an answer would wait behind a fetch that finds nothing.
-            self._ends_reader = self._plain_consumer("read_uncommitted")
-            self._admin = KafkaAdminClient(
+            self._ends_reader = self._plain_consumer(make, "read_uncommitted")
+            self._admin = make(
+                KafkaAdminClient,
                 request_timeout_ms=PRODUCER_OPTIONS["request_timeout_ms"],
                 **CONNECTION_OPTIONS,
                 **settings.client_options(),
@@ -188,10 +191,13 @@ class KafkaLog:
                 self.consumer.partitions_for_topic(topic)
         self.consumer.subscribe(list(topics.inputs), listener=_HoldAssigned(self))
 
-    def _plain_consumer(self, isolation_level: str) -> KafkaConsumer:
+    def _plain_consumer(self, make: Makes, isolation_level: str) -> KafkaConsumer:
         options = CONSUMER_OPTIONS | {"isolation_level": isolation_level, "max_partition_fetch_bytes": 1 << 20}
-        return KafkaConsumer(
-            fetch_max_wait_ms=self._settings.fetch_max_wait_ms, **options, **self._settings.client_options()
+        return make(
+            KafkaConsumer,
+            fetch_max_wait_ms=self._settings.fetch_max_wait_ms,
+            **options,
+            **self._settings.client_options(),
         )
 
     @contextmanager
@@ -325,7 +331,8 @@ class KafkaLog:
     def new_producer(self) -> None:
         self._drop_producer()
         with self._translated():
-            producer = BoundedProducer(
+            producer = make_client(
+                BoundedProducer,
                 transactional_id=self._transactional_id,
                 max_request_size=self._max_request_bytes,
                 transaction_timeout_ms=self._settings.transaction_timeout_ms,

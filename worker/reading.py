@@ -25,6 +25,7 @@ from projections.record import DeletedRun, Key, decode_record
 from worker.errors import RedisUnreachable, Refused, Unfit
 from worker.fitness import nodes_of
 from worker.kafka import CONSUMER_OPTIONS
+from worker.kafka_clients import make_client
 from worker.nodes import Nodes, reason, refusal
 from worker.refusals import refusal_of, unreachable
 from worker.rights import check_topic
@@ -211,7 +212,7 @@ class Follower:
     def _ends(self, every: list[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Ends that count open transactions: those of committed records may lag behind a commit that has returned."""
         options = CONSUMER_OPTIONS | {"isolation_level": "read_uncommitted"}
-        consumer = KafkaConsumer(**options, **self._settings.client_options())
+        consumer = make_client(KafkaConsumer, **options, **self._settings.client_options())
         try:
             ends: Mapping[TopicPartition, int] = consumer.end_offsets(every, timeout_ms=CALL_TIMEOUT_MS)
         finally:
@@ -298,7 +299,8 @@ class Follower:
         time.sleep(RETRY_S)
 
     def _connect(self) -> KafkaConsumer:
-        consumer = KafkaConsumer(
+        consumer = make_client(
+            KafkaConsumer,
             fetch_max_wait_ms=self._settings.fetch_max_wait_ms,
             client_id="restore-projector-reader",
             **CONSUMER_OPTIONS,

@@ -19,6 +19,7 @@ from contracts.forms import JSON_COLUMNS, SPECVERSION, TABLES
 from contracts.ids import Partitioner, partition_of
 from contracts.times import format_time
 from contracts.topics import TOPICS, Topics
+from worker.kafka_clients import make_client
 from worker.settings import KafkaSettings
 
 Form = Literal["binary", "structured", "debezium"]
@@ -159,7 +160,8 @@ class SourceProducer:
     def __init__(self, settings: KafkaSettings, partitions: int) -> None:
         self._partitions = partitions
         self._partitioner: Partitioner = settings.partitioner
-        self._producer = KafkaProducer(
+        self._producer = make_client(
+            KafkaProducer,
             **settings.client_options(),
             client_id="restore-projector-source",
             acks="all",

@@ -17,6 +17,7 @@ from kafka.errors import KafkaError
 from contracts.topics import TOPICS, Role, Topics
 from worker.errors import Unfit
 from worker.fitness import Finding, Severity
+from worker.kafka_clients import make_client
 from worker.refusals import unreachable
 from worker.restore import TAIL_MAX_AGE_MS
 from worker.settings import KafkaSettings, Settings
@@ -122,7 +123,8 @@ def kafka_admin(settings: KafkaSettings) -> Iterator[KafkaAdminClient]:
     """An admin client; what Kafka does not answer within it is KafkaUnreachable, what it refuses Refused."""
     client = None
     try:
-        client = KafkaAdminClient(
+        client = make_client(
+            KafkaAdminClient,
             **settings.client_options(),
             client_id="restore-projector",
             bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,

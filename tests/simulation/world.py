@@ -128,11 +128,12 @@ class Process:
         world = self.world
         self.call = call
         world.calls += 1
+        number = world.calls  # others' calls are counted while somebody else has a turn within this one
         world.time.now += world.calls & 1
         world.note(self.name, call)
         if world.calls >= world.next_switch:
             world.switch()
-        error = world.strike(self, call) if world.calls >= world.next_fault else None
+        error = world.strike(self, call, number) if world.calls >= world.next_fault else None
         if world.broker.is_down and call in KAFKA_CALLS:
             self.wait(300)
             raise KafkaUnreachable("kafka", "no broker answers")
@@ -337,20 +338,20 @@ class World:
     def _until_fault(self) -> int:
         return self.calls + 1 + int(self.draw.expovariate(1 / self.fault_gap))
 
-    def strike(self, process: Process, call: str) -> BaseException | None:
+    def strike(self, process: Process, call: str, number: int) -> BaseException | None:
         """A fault is due: one that fits this call, or the next call that it waits for."""
         if not self.stormy:
             self.next_fault = 2**60
             return None
         if self.recipe.only is not None:
-            name = self._planned.pop(self.calls, None)
+            name = self._planned.pop(number, None)
             self.next_fault = min(self._planned, default=2**60)
             fault = None if name is None else BY_NAME[name]
         else:
             fault = self._drawn(process)
         if fault is None or not fault.fits(process, call):
             return None
-        self.struck.append(Struck(self.calls, fault.name))
+        self.struck.append(Struck(number, fault.name))
         self.counters.met("fault", fault.name, process.phase)
         self.note(process.name, f"FAULT {fault.name} in {process.phase}")
         return fault.strike(Moment(self, process, Random(f"{self.recipe.seed}/{self.calls}/{fault.name}")))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from worker.errors import ProjectorError
+from worker.kafka_clients import make_client
 
 if TYPE_CHECKING:
     from contracts.topics import Topics
@@ -164,7 +165,8 @@ class Outputs:
 
         topics = settings.topic_names
         self._topics: Topics = topics
-        self._consumer = KafkaConsumer(
+        self._consumer = make_client(
+            KafkaConsumer,
             **settings.kafka.client_options(),
             isolation_level="read_committed",
             enable_auto_commit=False,

@@ -11,12 +11,14 @@ from kafka.errors import KafkaError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from worker.kafka_clients import make_client
+
 
 def kafka_answers(bootstrap_servers: str, brokers: int = 1) -> bool:
     """Whether at least so many brokers serve."""
     try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=bootstrap_servers, request_timeout_ms=2000, bootstrap_timeout_ms=2000
+        admin = make_client(
+            KafkaAdminClient, bootstrap_servers=bootstrap_servers, request_timeout_ms=2000, bootstrap_timeout_ms=2000
         )
     except KafkaError:
         return False

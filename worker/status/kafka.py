@@ -24,6 +24,7 @@ from contracts.printable import printable
 from contracts.topics import Topics
 from worker.errors import Unfit
 from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
+from worker.kafka_clients import Makes, all_or_none
 from worker.refusals import unreachable
 from worker.rights import OF_STATUS, check_rights
 from worker.settings import KafkaSettings
@@ -148,13 +149,19 @@ class _Clients:
     """An admin client, and a consumer that is in no group."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self.admin = KafkaAdminClient(
+        with all_or_none() as make:
+            self._make(make, settings)
+
+    def _make(self, make: Makes, settings: KafkaSettings) -> None:
+        self.admin = make(
+            KafkaAdminClient,
             client_id=CLIENT_ID,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             **CONNECTION_OPTIONS,
             **settings.client_options(),
         )
-        self.reader = KafkaConsumer(
+        self.reader = make(
+            KafkaConsumer,
             client_id=CLIENT_ID,
             fetch_max_wait_ms=settings.fetch_max_wait_ms,
             **CONSUMER_OPTIONS,
