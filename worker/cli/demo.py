@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from worker.errors import ProjectorError
-from worker.kafka_clients import make_client
 
 if TYPE_CHECKING:
     from contracts.topics import Topics
@@ -161,6 +160,7 @@ class Outputs:
     def __init__(self, settings: Settings) -> None:
         from kafka import KafkaConsumer, TopicPartition
 
+        from worker.kafka_clients import make_client
         from worker.local import FETCH_WAIT_MS
 
         topics = settings.topic_names
