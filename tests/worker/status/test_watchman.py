@@ -8,7 +8,7 @@ from tests.processes import install
 from tests.servers.plugin import Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
-from tests.worker.status.sights import NOW, STORE, partition, reported, survey, waiting
+from tests.worker.status.sights import NOW, partition, reported, survey, waiting
 from worker.logs import Events, silent_events
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, Settings
@@ -39,7 +39,6 @@ def test_what_a_report_says_is_in_the_metrics() -> None:
     assert values(metrics, "open_dead_letters") == {"1": 2}
     assert values(metrics, "runs_overdue") == {"in_progress": 3}
     assert values(metrics, "survey_timestamp_seconds") == {"": NOW / 1000}
-    assert STORE.behind == 0
     assert values(metrics, "store_behind_records") == {}
 
 
