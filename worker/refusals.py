@@ -110,5 +110,11 @@ def _reason(settings: KafkaSettings, error: BaseException) -> str:
     if any(sign in cause for sign in _WRONG_CERTIFICATE):
         return f"it does not take our certificate, {_CERTIFICATE}, or wants one: {cause}"
     if any(sign in cause for sign in _WRONG_PROTOCOL):
-        return f"{cause}; is {_PROTOCOL}, which is {settings.security_protocol}, that of this port?"
+        user = f"does it know {settings.sasl_username} with this password, and " if _hung_up(settings, cause) else ""
+        return f"{cause}; {user}is {_PROTOCOL}, which is {settings.security_protocol}, that of this port?"
     return cause
+
+
+def _hung_up(settings: KafkaSettings, cause: str) -> bool:
+    """Whether it may be for the password: kafka-python 3.0.12 drops an answer that comes together with the end."""
+    return "SASL" in settings.security_protocol and "disconnected" in cause

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import socketserver
 import time
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
 import pytest
+from pydantic import SecretStr
 
 from tests.processes import running
 from tests.security.certificates import Authority
@@ -19,6 +22,7 @@ from tests.worker.cli.conftest import Command
 from worker.errors import RedisUnreachable
 from worker.fitness import check_redis
 from worker.reading import StoreReader
+from worker.servers.processes import LOOPBACK
 from worker.settings import KafkaSettings, RedisSettings, Settings, TopicsSettings
 from worker.topics import create_topics
 
@@ -65,11 +69,14 @@ def test_a_worker_and_commands_get_through_each_door(
     assert "rr-1" in watched.out
 
 
+NOT_LET_IN: Final = f"does not let {USER} in: Authentication failed"
+HUNG_UP: Final = f"socket disconnected; does it know {USER} with this password"
+"""The same, where the client saw the answer and the end of the connection at one look: it drops the answer then."""
+
 SHUT: Final[list[tuple[str, Door, dict[str, Any], str]]] = [
-    ("a wrong password", "SASL", {"password": "guessed"}, f"does not let {USER} in: Authentication failed"),
+    ("a wrong password", "SASL", {"password": "guessed"}, NOT_LET_IN),
     (
-        "a wrong password by SCRAM", "SASL_TLS", {"password": "guessed", "sasl_mechanism": "SCRAM-SHA-512"},
-        f"does not let {USER} in: Authentication failed",
+        "a wrong password by SCRAM", "SASL_TLS", {"password": "guessed", "sasl_mechanism": "SCRAM-SHA-512"}, NOT_LET_IN,
     ),
     ("an authority that we do not know", "TLS", {"ssl_cafile": None}, "certificate verify failed"),
     ("a certificate that has expired", "EXPIRED", {}, "certificate has expired"),
@@ -112,9 +119,41 @@ def test_what_is_wrong_is_named_and_ends_a_command_with_exit_code_3(
     result = command("topics", "check")
 
     assert result.code == 3, what
-    assert said in result.err
+    assert said in result.err or (said == NOT_LET_IN and HUNG_UP in result.err)
     assert len(result.err.splitlines()) == 1, result.err
     assert time.monotonic() - began < ANSWERED_WITHIN_S
+
+
+def test_who_hangs_up_while_we_log_in_may_do_so_for_the_password(
+    command: Command, given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.topics.BOOTSTRAP_TIMEOUT_MS", 500)
+    with socketserver.ThreadingTCPServer((LOOPBACK, 0), HangsUp) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        given(
+            Settings(
+                kafka=KafkaSettings(
+                    bootstrap_servers=f"{LOOPBACK}:{server.server_address[1]}",
+                    security_protocol="SASL_PLAINTEXT",
+                    sasl_mechanism="PLAIN",
+                    sasl_username=USER,
+                    sasl_password=SecretStr(PASSWORD),
+                )
+            )
+        )
+        result = command("topics", "check")
+        server.shutdown()
+
+    assert result.code == 3
+    assert HUNG_UP in result.err
+    assert "is SASL_PLAINTEXT, that of this port?" in result.err
+
+
+class HangsUp(socketserver.BaseRequestHandler):
+    """Hears the first request out, and ends the connection as a broker does that answers and ends at once."""
+
+    def handle(self) -> None:
+        self.request.recv(4096)
 
 
 def test_redis_behind_a_door_that_stays_shut_is_named_as_well(locked_redis: LockedRedis, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_noisy_tenant_holds_up_its_neighbour_by_what_lies_before_it_and_other_
 
     (reached,) = (record.timestamp for record in _of(neighbour, changes))
     before = sum(at < reached for at in noises)
-    assert NOISE // 2 - BATCH <= before <= NOISE // 2
+    assert abs(before - NOISE // 2) < BATCH, "what its own batch holds besides it may be said first"
 
     last = max(record.timestamp for tenant in others for record in _of(tenant, changes))
     assert sum(len(_of(tenant, changes)) for tenant in others) == QUIET * len(others)
