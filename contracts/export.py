@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypedDict
 
-from contracts.commands import REPLAY_HEADERS
+from contracts.commands import REPLAY_HEADERS, ForgetKind, ForgetWhat, Operation
 from contracts.decision import STATES, Direction, Origin, Severity
 from contracts.documents import CHANGE_TYPE, StateChange, StateDocument
 from contracts.events import TRACEPARENT
@@ -56,6 +56,14 @@ class RecomputeOrder(TypedDict):
     """The run that is to be decided again from its stored facts."""
 
     restore_run_id: Id
+
+
+class ForgetOrder(TypedDict):
+    """The stored record of which the sequence, or everything, is to be forgotten."""
+
+    kind: ForgetKind
+    id: Id
+    what: ForgetWhat
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +154,18 @@ _LETTER_HEADERS: Final = _headers(
 _TRAIL: Final[dict[str, Schema]] = {
     "actor": {"type": "string", "description": "who asked"},
     "reason": {"type": "string", "description": "why"},
+    "request": {"type": "string", "description": "the same in all records of one invocation of a command"},
 }
+_LETTER: Final = _text("[0-9]+", "offset of the dead letter that this sees to, in this partition of its topic")
 _REPLAY_HEADERS: Final = _headers(
-    {"op": _exactly("replay"), **{name: _ANY if name == "rp_topic" else _DIGITS for name in REPLAY_HEADERS}}, _TRAIL
+    {"op": _exactly("replay"), **{name: _ANY if name == "rp_topic" else _DIGITS for name in REPLAY_HEADERS}},
+    {**_TRAIL, "letter": _LETTER},
 )
+
+
+def _order_headers(operation: Operation) -> Schema:
+    return _headers({"op": _exactly(operation)}, {**_TRAIL, "traceparent": _TRACE})
+
 
 _DATA: Final[dict[Entity, Any]] = {
     "restore_run": RestoreRunData,
@@ -172,11 +188,19 @@ KINDS: Final[tuple[Kind, ...]] = (
     *_event_kinds(),
     Kind(
         "ops", "recompute", "An operator asks for a run to be decided again.",
-        _headers({"op": _exactly("recompute")}, _TRAIL), RecomputeOrder,
+        _order_headers("recompute"), RecomputeOrder,
     ),
     Kind(
         "ops", "replay", "An operator feeds a record again: its value and its headers, and where it lay.",
         _REPLAY_HEADERS, value="bytes",
+    ),
+    Kind(
+        "ops", "forget", "An operator has a sequence forgotten, so that a source may count anew, or a whole record.",
+        _order_headers("forget"), ForgetOrder,
+    ),
+    Kind(
+        "ops", "dismiss", "An operator has seen to a dead letter. The key is that of its record.",
+        _headers({"op": _exactly("dismiss"), "letter": _LETTER}, _TRAIL), value="null",
     ),
     Kind(
         "decision_state", "document", "The run's decision as it is now; it takes the place of all earlier ones.",

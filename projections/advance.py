@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from contracts.commands import Recompute
+from contracts.commands import Forget, Recompute
 from contracts.decision import TIMELINE_LENGTH, Origin, State
 from contracts.events import Changed, Deleted, Event, Ignored, Mark, Record, Rejected
 from contracts.facts import Entity, EvidenceSnapshot, Facts, OperationRun, RestoreRun
@@ -45,7 +45,7 @@ Outcome = Literal["applied", "stale", "ignored", "dead_letter"]
 class Input:
     """An event at a place in merged order. `at`: the record's timestamp in ms; `record`: for a dead letter."""
 
-    event: Event | Recompute
+    event: Event | Recompute | Forget
     at: int
     record: Record
     origin: Origin = "live"
@@ -109,7 +109,7 @@ def advance(workspace: Workspace, effects: Effects, input: Input, present: int) 
         case Changed() | Deleted():
             cause = Cause(event.entity, event.id, event.sequence, input.at, input.origin, event.traceparent)
             return _apply(workspace, effects, input, event, cause)
-        case Ignored():
+        case Ignored() | Forget():
             return "ignored"
         case Recompute():
             return _recompute(workspace, effects, event, input)

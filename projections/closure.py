@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from contracts.commands import Recompute
+from contracts.commands import Forget, Recompute
 from contracts.events import Changed, Deleted, Event, Mark, Rejected
 from contracts.facts import EvidenceSnapshot, RestoreRun
 from projections.record import Key, OperationRecord, Record, RunRecord, SnapshotRecord
 from projections.workspace import Workspace
 
 
-def starting_keys(event: Event | Recompute) -> Iterator[Key]:
+def starting_keys(event: Event | Recompute | Forget) -> Iterator[Key]:
     """The keys that an event names itself."""
     match event:
         case Changed():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contracts.commands import CommandDecoder, Replay
-from contracts.events import MAX_VALUE_BYTES, Decoder, Record
+from contracts.commands import CommandDecoder, Dismiss, Replay
+from contracts.events import IGNORED, MAX_VALUE_BYTES, Decoder, Record
 from contracts.ids import Partitioner
 from contracts.times import LATEST
 from contracts.topics import Topics
@@ -31,4 +31,6 @@ class InputDecoder:
         command = self._commands.decode(record)
         if isinstance(command, Replay):
             return Input(self._decoder.decode(command.record), at, command.record, "replay")
+        if isinstance(command, Dismiss):
+            return Input(IGNORED, at, record)  # it is for those who list dead letters; here it only passes by
         return Input(command, at, record)

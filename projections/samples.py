@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from contracts.commands import Operation
 from contracts.decision import STATES, Origin, State
 from contracts.documents import change_headers
 from contracts.events import Record
@@ -115,12 +116,22 @@ def _events(entity: Entity) -> Iterator[Sample]:
 
 
 def _commands() -> Iterator[Sample]:
-    trail = [("actor", b"mona"), ("reason", b"wording was corrected")]
-    yield _sample("recompute", "One run.", TENANT, [("op", b"recompute"), *trail], {"restore_run_id": RUN})
+    yield _sample("recompute", "One run.", TENANT, _command("recompute"), {"restore_run_id": RUN})
     place = [("rp_topic", b"restore.restore-runs.v1"), ("rp_partition", b"0"), ("rp_offset", b"125")]
-    headers = [("op", b"replay"), *trail, *place, ("rp_timestamp", b"1793527201140")]
+    headers = [*_command("replay"), *place, ("rp_timestamp", b"1793527201140")]
     event = _event_headers("restore_run", "changed", 7)
-    yield _sample("replay", "A restore run's event.", TENANT, [*headers, *event], _DATA["restore_run"])
+    yield _sample("replay", "A restore run's event.", TENANT, [*event, *headers], _DATA["restore_run"])
+    redriven = [*event, *headers, ("letter", b"17")]
+    yield _sample("replay", "An event that had been set aside.", TENANT, redriven, _DATA["restore_run"])
+    for kind, id, what in (("operation", "op-1", "sequence"), ("run", RUN, "everything")):
+        order = {"kind": kind, "id": id, "what": what}
+        yield _sample("forget", f"Of one record, {what}.", TENANT, _command("forget"), order)
+    yield _sample("dismiss", "A letter that needs no work.", TENANT, [*_command("dismiss"), ("letter", b"17")], None)
+
+
+def _command(operation: Operation) -> list[tuple[str, bytes]]:
+    trail = [("actor", b"mona@ops-1"), ("reason", b"wording was corrected"), ("request", b"5f1c0a9b3d27e684")]
+    return [("op", operation.encode()), *trail]
 
 
 def _states() -> Iterator[Sample]:

@@ -9,12 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.commands import MAX_NUMBER, Command, CommandDecoder, Recompute, Replay
+from contracts.commands import MAX_NUMBER, Command, CommandDecoder, Dismiss, Forget, Recompute, Replay
 from contracts.events import Ignored, Record, Rejected
 from tests.contracts.records import HOME, PARTITIONS, TOPICS, TRACEPARENT, binary
 
 DECODER = CommandDecoder(PARTITIONS, "murmur2")
 RECOMPUTE = Record(TOPICS.ops, HOME, 3, 5000, b"t-1", b'{"restore_run_id": "rr-1"}', (("op", b"recompute"),))
+FORGET = replace(
+    RECOMPUTE, value=b'{"kind": "operation", "id": "op-1", "what": "sequence"}', headers=(("op", b"forget"),)
+)
+DISMISS = Record(TOPICS.ops, HOME, 3, 5000, None, None, (("op", b"dismiss"), ("letter", b"17")))
+TRAIL = (("actor", b"ada@ops"), ("reason", b""), ("request", b"5f1c"))
+OPERATIONS = "one of recompute, replay, forget, dismiss"
 SOURCE = replace(binary(), offset=7, timestamp=4000)
 
 
@@ -47,8 +53,22 @@ def test_a_run_is_to_be_decided_again() -> None:
 
 
 def test_whoever_asked_and_why_does_not_matter_here() -> None:
-    trail = (("actor", b"ada"), ("reason", b"new wording"))
-    assert decode(replace(RECOMPUTE, headers=RECOMPUTE.headers + trail)) == Recompute("t-1", "rr-1")
+    assert decode(replace(RECOMPUTE, headers=RECOMPUTE.headers + TRAIL)) == Recompute("t-1", "rr-1")
+
+
+@pytest.mark.parametrize("kind", ["run", "deleted-run", "operation", "snapshot"])
+@pytest.mark.parametrize("what", ["sequence", "everything"])
+def test_a_stored_record_is_to_be_forgotten(kind: Any, what: Any) -> None:
+    value = b'{"kind": "%s", "id": "x-1", "what": "%s"}' % (kind.encode(), what.encode())
+    assert decode(replace(FORGET, value=value)) == Forget("t-1", kind, "x-1", what)
+    assert decode(replace(FORGET, value=value, headers=FORGET.headers + TRAIL)) == Forget("t-1", kind, "x-1", what)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"t-1", b"\xff", b"{}"])
+def test_a_letter_can_be_dismissed_whatever_its_key_and_wherever_it_lies(key: bytes | None) -> None:
+    """Many a record was set aside because of its key or its partition."""
+    for partition in range(PARTITIONS):
+        assert decode(replace(DISMISS, key=key, partition=partition, headers=DISMISS.headers + TRAIL)) == Dismiss(17)
 
 
 def test_a_commands_trace_is_handed_on() -> None:
@@ -61,7 +81,19 @@ def test_a_commands_trace_is_handed_on() -> None:
 def test_a_source_record_is_to_be_taken_again_as_it_was() -> None:
     """Topic, offset, timestamp, key, value and headers are those of its first time."""
     assert decode(replay()) == Replay(SOURCE)
-    assert decode(replay(actor=b"ada", reason=b"outage")) == Replay(SOURCE)
+    assert decode(replay(actor=b"ada", reason=b"outage", request=b"5f1c")) == Replay(SOURCE)
+
+
+def test_a_replayed_record_may_be_a_dead_letters() -> None:
+    assert decode(replay(letter=b"17")) == Replay(SOURCE, letter=17)
+    assert decode(replay(letter=b"no number")) == Replay(SOURCE)
+
+
+def test_a_replayed_record_keeps_headers_that_are_called_as_a_commands_are() -> None:
+    """Of headers with one name the last is the command's; those before it were there before."""
+    source = replace(SOURCE, headers=(*SOURCE.headers, ("reason", b"its own"), ("op", b"c"), ("letter", b"a")))
+    order = replay(reason=b"outage", letter=b"17")
+    assert decode(replace(order, headers=source.headers + order.headers[len(SOURCE.headers) :])) == Replay(source, 17)
 
 
 def test_a_null_value_without_an_order_says_nothing() -> None:
@@ -75,11 +107,11 @@ def test_a_null_value_may_be_replayed() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"headers": ()}, "not_an_event: header op: expected recompute or replay, got nothing"),
-        ({"headers": (("op", None),)}, "not_an_event: header op: expected recompute or replay, got nothing"),
+        ({"headers": ()}, f"not_an_event: header op: expected {OPERATIONS}, got nothing"),
+        ({"headers": (("op", None),)}, f"not_an_event: header op: expected {OPERATIONS}, got nothing"),
         (
             {"headers": (("op", b"Recompute"),)},
-            'not_an_event: header op: expected recompute or replay, got "Recompute"',
+            f'not_an_event: header op: expected {OPERATIONS}, got "Recompute"',
         ),
         ({"value": b"[]"}, "schema_violation: $.restore_run_id: expected an identifier"),
         ({"value": b"{}"}, "schema_violation: $.restore_run_id: expected an identifier"),
@@ -95,6 +127,34 @@ def test_a_null_value_may_be_replayed() -> None:
 )
 def test_what_is_no_order_to_decide_again_is_refused(changes: dict[str, Any], expected: str) -> None:
     assert complaint(replace(RECOMPUTE, **changes)).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"value": b"{}"}, "schema_violation: $.kind: expected one of run, deleted-run, operation, snapshot, got noth"),
+        ({"value": b"7"}, "schema_violation: $.kind: expected one of run, deleted-run, operation, snapshot, got 7"),
+        ({"value": b'{"kind": "run"}'}, "schema_violation: $.id: expected an identifier"),
+        ({"value": b'{"kind": "run", "id": "a/b"}'}, "schema_violation: $.id: expected an identifier"),
+        ({"value": b'{"kind": ["run"], "id": "a"}'}, "schema_violation: $.kind: expected one of run"),
+        (
+            {"value": b'{"kind": "run", "id": "a", "what": "all"}'},
+            'schema_violation: $.what: expected one of sequence, everything, got "all"',
+        ),
+        ({"value": None}, "not_json: $: expected strict JSON"),
+        ({"key": None}, "key_mismatch: key: expected a tenant id, got nothing"),
+        ({"partition": (HOME + 1) % PARTITIONS}, f"partition_mismatch: partition: expected {HOME}, got"),
+    ],
+)
+def test_what_does_not_say_exactly_what_is_to_be_forgotten_is_refused(changes: dict[str, Any], expected: str) -> None:
+    assert complaint(replace(FORGET, **changes)).startswith(expected)
+
+
+@pytest.mark.parametrize("letter", [None, b"", b"-1", b"x", b"9" * 40])
+def test_a_dismissal_that_names_no_letter_is_refused(letter: bytes | None) -> None:
+    headers: Any = (("op", b"dismiss"), ("letter", letter))
+    expected = f"not_an_event: header letter: expected decimal digits, up to {MAX_NUMBER}"
+    assert complaint(replace(DISMISS, headers=headers)).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +192,12 @@ def test_a_number_that_kafka_has_not_is_refused(digits: str) -> None:
     st.one_of(st.none(), st.binary(max_size=60)),
     st.lists(
         st.tuples(
-            st.sampled_from(["op", "rp_topic", "rp_partition", "rp_offset", "rp_timestamp", "traceparent"]),
-            st.one_of(st.none(), st.sampled_from([b"recompute", b"replay", b"0", b"7"]), st.binary(max_size=30)),
+            st.sampled_from(["op", "letter", "rp_topic", "rp_partition", "rp_offset", "rp_timestamp", "traceparent"]),
+            st.one_of(
+                st.none(),
+                st.sampled_from([b"recompute", b"replay", b"forget", b"dismiss", b"0", b"7"]),
+                st.binary(max_size=30),
+            ),
         ),
         max_size=8,
     ),

@@ -14,7 +14,7 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
-from contracts.commands import CommandDecoder, Recompute, Replay
+from contracts.commands import CommandDecoder, Dismiss, Forget, Recompute, Replay
 from contracts.decision import STATES
 from contracts.documents import StateChange, StateDocument
 from contracts.events import Changed, Decoder, Deleted, Record
@@ -120,13 +120,12 @@ class TestExamples:
                 assert type(event) is {"changed": Changed, "deleted": Deleted}[sample["kind"]], event
 
     def test_commands_are_taken_by_the_worker_and_what_is_replayed_too(self) -> None:
-        recompute, replay = (
-            CommandDecoder(1, "murmur2").decode(record(Topics().ops, sample))
-            for sample in samples.samples_of_topics()["ops"]
-        )
-        assert isinstance(recompute, Recompute)
-        assert isinstance(replay, Replay)
-        assert isinstance(Decoder(Topics(), 1, "murmur2").decode(replay.record), Changed)
+        expected = {"recompute": Recompute, "replay": Replay, "forget": Forget, "dismiss": Dismiss}
+        for sample in samples.samples_of_topics()["ops"]:
+            command = CommandDecoder(1, "murmur2").decode(record(Topics().ops, sample))
+            assert type(command) is expected[sample["kind"]], command
+            if isinstance(command, Replay):
+                assert isinstance(Decoder(Topics(), 1, "murmur2").decode(command.record), Changed)
 
     def test_the_dead_letter_is_one_for_the_reason_that_it_gives(self) -> None:
         (sample,) = samples.samples_of_topics()["dead_letters"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from contracts.commands import Recompute
+from contracts.commands import Forget, Recompute
 from contracts.decision import encode
 from contracts.events import Changed, Deleted, Ignored, Mark, Record, Rejected
 from contracts.facts import EvidenceSnapshot, Facts, OperationRun, RestoreRun
@@ -121,7 +121,7 @@ class SecondFold:
             if event.marks is not None:
                 self._mark(event.marks, input)
             return "dead_letter"
-        if isinstance(event, Recompute):
+        if isinstance(event, Recompute | Forget):
             return "ignored"  # every document is up to date, as there is only one version of the rules here
         return self._apply(event, input)
 

@@ -59,6 +59,11 @@ def test_an_order_to_decide_again_is_merged_at_its_own_time() -> None:
     assert (input.event, input.at, input.record) == (Recompute("t-1", "rr-1"), 5000, record)
 
 
+def test_a_dismissal_passes_by_as_what_says_nothing() -> None:
+    record = Record(TOPICS.ops, HOME, 3, 5000, b"t-1", None, (("op", b"dismiss"), ("letter", b"7")))
+    assert Fold().take(DECODER.decode(record)) == ["ignored"]
+
+
 @pytest.mark.parametrize("timestamp", [MICROSECONDS, 2**63 - 1])
 def test_a_timestamp_beyond_all_times_is_the_last_one(timestamp: int) -> None:
     """A producer that stamps in microseconds does not stop the worker; its record's place is told as it is."""
