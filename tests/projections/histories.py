@@ -36,10 +36,10 @@ SMALL: Final = Limits(links=2, snapshots=2, memory=MEMORY_S * 1000)
 
 @contextmanager
 def small_limits() -> Iterator[Limits]:
-    """`projections.advance` with the limits of the small world."""
+    """The fold with the limits of the small world."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("projections.advance.MAX_LINKS", SMALL.links)
-        patch.setattr("projections.advance.MAX_SNAPSHOTS", SMALL.snapshots)
+        patch.setattr("projections.runs.MAX_LINKS", SMALL.links)
+        patch.setattr("projections.snapshots.MAX_SNAPSHOTS", SMALL.snapshots)
         patch.setattr("projections.workspace.DELETION_MEMORY_MS", SMALL.memory)
         yield SMALL
 

@@ -154,7 +154,7 @@ def test_events_that_come_again_change_nothing(history: History, data: st.DataOb
     events = [event for event in history if _is_entity_event(event)]
     with small_limits(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("projections.workspace.DELETION_MEMORY_MS", 10**9)
-        patch.setattr("projections.advance.MAX_LINKS", 100)
+        patch.setattr("projections.runs.MAX_LINKS", 100)
         fold = folded(history)
         before = fold.stored()
         again = data.draw(st.lists(st.sampled_from(events or [null()]), max_size=10))

@@ -15,13 +15,13 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
-import projections.advance
 import worker.batch
 import worker.loop
 import worker.merge
 import worker.restore
 import worker.suspects
 from contracts.events import Record
+from projections import advance, deciding, marks, runs
 from projections.advance import Effects
 from projections.record import Key, OperationRecord, RunRecord
 from projections.workspace import Workspace
@@ -432,23 +432,24 @@ def _applies_equal_sequences(patch: pytest.MonkeyPatch) -> None:
     def is_newer(sequence: int, stored: int | None, stored_is_deletion: bool, *, deleted: bool) -> bool:
         return stored is None or sequence >= stored
 
-    patch.setattr(projections.advance, "_is_newer", is_newer)
+    patch.setattr(advance, "_is_newer", is_newer)
 
 
 def _counts_batches(patch: pytest.MonkeyPatch) -> None:
     """A run's revision grows once a batch."""
-    rightly = projections.advance._decide_again
+    rightly = deciding.decide_again
 
     def decide_again(workspace: Workspace, effects: Effects, record: RunRecord, cause: Any) -> None:
         if Key("run", record.run.tenant_id, record.run.id) in workspace._changed:
             record.revision -= 1
         rightly(workspace, effects, record, cause)
 
-    patch.setattr(projections.advance, "_decide_again", decide_again)
+    for rules in (advance, deciding, marks, runs):
+        patch.setattr(rules, "decide_again", decide_again)
 
 
 def _joins_across_tenants(patch: pytest.MonkeyPatch) -> None:
-    rightly = projections.advance.facts_of
+    rightly = deciding.facts_of
 
     def facts_of(workspace: Workspace, record: RunRecord) -> Any:
         facts = rightly(workspace, record)
@@ -459,7 +460,7 @@ def _joins_across_tenants(patch: pytest.MonkeyPatch) -> None:
                     return replace(facts, operation=found.operation)
         return facts
 
-    patch.setattr(projections.advance, "facts_of", facts_of)
+    patch.setattr(deciding, "facts_of", facts_of)
 
 
 def _forgets_deleted_runs(patch: pytest.MonkeyPatch) -> None:
