@@ -7,6 +7,7 @@
     ├── Unreachable               a server does not answer                              exit 3
     │   ├── KafkaUnreachable
     │   └── RedisUnreachable
+    ├── Interrupted               somebody pressed Ctrl-C in the middle of its work       exit 130
     ├── Fenced                    another process has our instance id                   exit 2
     ├── Unstable                  the consumer group would not take us in               exit 3
     ├── PositionMoved             the store is not where we left it: take over again
@@ -75,6 +76,12 @@ class RedisUnreachable(Unreachable):
     """Redis does not answer, or does not let us in."""
 
     server = "Redis"
+
+
+class Interrupted(ProjectorError):
+    """A command was ended by Ctrl-C in the middle of its work. The message says what was done and how to go on."""
+
+    exit_code = 130
 
 
 class Fenced(ProjectorError):

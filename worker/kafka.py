@@ -114,7 +114,8 @@ class BoundedProducer(KafkaProducer):  # type: ignore[misc]  # kafka-python has 
         self.partitions_for(output.topic)  # as `send` does: without metadata nothing is sent
         self._ensure_valid_record_size(self._estimate_size_in_bytes(output.key, output.value, headers))
         place = TopicPartition(output.topic, output.partition)
-        self._transaction_manager.maybe_add_partition_to_transaction(place)
+        if self._transaction_manager.is_transactional():
+            self._transaction_manager.maybe_add_partition_to_transaction(place)
         future, *_ = self._accumulator.append(place, None, output.key, output.value, headers)
         self._sender.wakeup()
         return future

@@ -1,0 +1,104 @@
+"""What operators' commands write into the ops topic: the other side of `contracts.commands`.
+
+An order lies on the partition that it is about, under the key of that partition's tenant (or of the source record).
+Every order names who asked, why, and the invocation of a command that it is of: its *trail*. All orders of one
+invocation share the `request`, so the topic itself says how far an invocation came.
+
+A replayed record has headers of its own, which may be called as an order's are. An order's come behind them and
+begin with `op`, so from the last `op` on they are the order's.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from contracts.events import Record
+
+REQUEST_BYTES: Final = 16
+"""Of a request's name: 128 random bits, as a trace id has."""
+MAX_TRAIL_LENGTH: Final = 1_000
+"""Of `actor` and of `reason`, in characters: a sentence or two, and far below what a topic has room for."""
+Headers = tuple[tuple[str, bytes], ...]
+Stored = Literal["run", "operation", "snapshot", "deleted-run"]
+"""The kinds of stored records."""
+Forgotten = Literal["sequence", "everything"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A record of the ops topic without its trail."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Who asked, why (may be empty), and the name of the invocation, random hexadecimal digits."""
+
+    actor: str
+    reason: str
+    request: str
+
+    @property
+    def headers(self) -> Headers:
+        """As an order carries them, behind its own."""
+        named = (("actor", self.actor), ("reason", self.reason), ("request", self.request))
+        return tuple((name, text.encode()) for name, text in named)
+
+    @property
+    def traceparent(self) -> str:
+        """A W3C trace context that what comes of an order can be found by: the request is the trace's id."""
+        return f"00-{self.request}-{self.request[:16]}-01"
+
+
+def recompute_order(partition: int, tenant: str, run: str, traceparent: str | None = None) -> Order:
+    """Decide this run again from its stored facts."""
+    trace: Headers = () if traceparent is None else (("traceparent", traceparent.encode()),)
+    value = _bytes({"restore_run_id": run})
+    return Order(partition, tenant.encode(), value, (("op", b"recompute"), *trace))
+
+
+def replay_order(record: Record, letter: int | None = None) -> Order:
+    """Take a source record again, as it was and from where it was.
+
+    `letter`: the offset, in the same partition of the dead-letter topic, of the dead letter that is redriven by this.
+    """
+    place = (
+        ("rp_topic", record.topic.encode()),
+        ("rp_partition", b"%d" % record.partition),
+        ("rp_offset", b"%d" % record.offset),
+        ("rp_timestamp", b"%d" % record.timestamp),
+    )
+    headers = (*record.headers, ("op", b"replay"), *place, *_letter_header(letter))
+    return Order(record.partition, record.key, record.value, headers)
+
+
+def dismiss_order(partition: int, key: bytes | None, letter: int) -> Order:
+    """Take note that this dead letter, of the same partition, is seen to and stays as it is."""
+    return Order(partition, key, None, (("op", b"dismiss"), *_letter_header(letter)))
+
+
+def forget_order(partition: int, tenant: str, kind: Stored, id: str, what: Forgotten) -> Order:
+    """Forget a stored record's sequence, or the record with all that is remembered of it."""
+    return Order(partition, tenant.encode(), _bytes({"kind": kind, "id": id, "what": what}), (("op", b"forget"),))
+
+
+def headers_of_order(record: Record) -> dict[str, bytes]:
+    """An order's own headers, without those of the record that it replays; empty for what is no order."""
+    for at in range(len(record.headers) - 1, -1, -1):
+        if record.headers[at][0] == "op":
+            return dict(record.headers[at:])
+    return {}
+
+
+def _letter_header(letter: int | None) -> Headers:
+    return () if letter is None else (("letter", b"%d" % letter),)
+
+
+def _bytes(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

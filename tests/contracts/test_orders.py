@@ -1,0 +1,77 @@
+"""What commands write is what the worker reads, and says who asked, why, and in which invocation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from contracts.commands import CommandDecoder, Recompute, Replay
+from contracts.events import Record
+from contracts.orders import (
+    Order,
+    Trail,
+    dismiss_order,
+    forget_order,
+    headers_of_order,
+    recompute_order,
+    replay_order,
+)
+from tests.contracts.records import HOME, PARTITIONS, TOPICS, binary
+
+DECODER = CommandDecoder(PARTITIONS, "murmur2")
+TRAIL = Trail("ada@pc", "outage of the 3rd, žluťoučký", "0123456789abcdef" * 2)
+SOURCE = replace(binary(), offset=7, timestamp=4000)
+
+
+def written(order: Order) -> Record:
+    """The order as it lies in the ops topic."""
+    return Record(TOPICS.ops, order.partition, 3, 5000, order.key, order.value, (*order.headers, *TRAIL.headers))
+
+
+def test_a_run_is_decided_again_by_its_order() -> None:
+    assert DECODER.decode(written(recompute_order(HOME, "t-1", "rr-1"))) == Recompute("t-1", "rr-1")
+
+
+def test_what_comes_of_an_order_can_be_found_by_the_request() -> None:
+    order = recompute_order(HOME, "t-1", "rr-1", TRAIL.traceparent)
+    command = DECODER.decode(written(order))
+    assert isinstance(command, Recompute)
+    assert command.traceparent is not None
+    assert TRAIL.request in command.traceparent
+
+
+def test_a_source_record_comes_back_as_it_was() -> None:
+    assert DECODER.decode(written(replay_order(SOURCE))) == Replay(SOURCE)
+    assert DECODER.decode(written(replay_order(replace(SOURCE, value=None)))) == Replay(replace(SOURCE, value=None))
+
+
+def test_an_order_says_who_asked_and_why_and_in_which_invocation() -> None:
+    named = headers_of_order(written(replay_order(SOURCE)))
+    assert named["actor"].decode() == TRAIL.actor
+    assert named["reason"].decode() == TRAIL.reason
+    assert named["request"].decode() == TRAIL.request
+
+
+def test_a_source_record_cannot_speak_for_an_order() -> None:
+    """It may have headers of the same names: they stay its own."""
+    hostile = replace(SOURCE, headers=(("op", b"dismiss"), ("letter", b"5"), ("request", b"x"), *SOURCE.headers))
+    named = headers_of_order(written(replay_order(hostile)))
+    assert named["op"] == b"replay"
+    assert named["request"].decode() == TRAIL.request
+    assert "letter" not in named
+
+
+def test_a_dead_letter_is_named_by_its_offset() -> None:
+    assert headers_of_order(written(replay_order(SOURCE, letter=12)))["letter"] == b"12"
+    dismissal = dismiss_order(HOME, None, 12)
+    assert dismissal.value is None
+    assert headers_of_order(written(dismissal))["letter"] == b"12"
+
+
+def test_what_is_to_be_forgotten_is_named_by_kind_and_id() -> None:
+    order = forget_order(HOME, "t-1", "operation", "op-1", "sequence")
+    assert order.key == b"t-1"
+    assert order.value == b'{"kind":"operation","id":"op-1","what":"sequence"}'
+
+
+def test_what_is_no_order_has_no_headers_of_one() -> None:
+    assert headers_of_order(SOURCE) == {}
