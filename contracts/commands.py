@@ -179,15 +179,23 @@ def _replay(record: Record, headers: Headers) -> Replay:
     if partition != record.partition:
         expected = f"{record.partition}, where this record is"
         raise _Refused("partition_mismatch", "header rp_partition", expected, str(partition))
-    own = _without_the_commands(record.headers)
+    places = _places_of_the_commands(record.headers)
+    own = tuple(header for at, header in enumerate(record.headers) if places.get(header[0]) != at)
+    letter = _number(headers.get("letter")) if "letter" in places else None
     source = Record(topic.decode(errors="replace"), partition, offset, timestamp, record.key, record.value, own)
-    return Replay(source, _number(headers.get("letter")))
+    return Replay(source, letter)
 
 
-def _without_the_commands(headers: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:
-    """The headers but for the last of each name of a command's: what the replayed record had itself."""
+def _places_of_the_commands(headers: tuple[tuple[str, bytes], ...]) -> dict[str, int]:
+    """Where a command's headers are among those of the record that it replays: the last of each name.
+
+    `letter`, which not every command has, is the command's only behind its `op`: a source record must not close a
+    dead letter.
+    """
     last = {name: at for at, (name, _) in enumerate(headers) if name in OWN_HEADERS}
-    return tuple(header for at, header in enumerate(headers) if last.get(header[0]) != at)
+    if last.get("letter", -1) < last["op"]:
+        last.pop("letter", None)
+    return last
 
 
 def _dismiss(headers: Headers) -> Dismiss:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from contracts.commands import ForgetKind, ForgetWhat
 from contracts.events import Record
 
 REQUEST_BYTES: Final = 16
@@ -21,9 +22,6 @@ REQUEST_BYTES: Final = 16
 MAX_TRAIL_LENGTH: Final = 1_000
 """Of `actor` and of `reason`, in characters: a sentence or two, and far below what a topic has room for."""
 Headers = tuple[tuple[str, bytes], ...]
-Stored = Literal["run", "operation", "snapshot", "deleted-run"]
-"""The kinds of stored records."""
-Forgotten = Literal["sequence", "everything"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def dismiss_order(partition: int, key: bytes | None, letter: int) -> Order:
     return Order(partition, key, None, (("op", b"dismiss"), *_letter_header(letter)))
 
 
-def forget_order(partition: int, tenant: str, kind: Stored, id: str, what: Forgotten) -> Order:
+def forget_order(partition: int, tenant: str, kind: ForgetKind, id: str, what: ForgetWhat) -> Order:
     """Forget a stored record's sequence, or the record with all that is remembered of it."""
     return Order(partition, tenant.encode(), _bytes({"kind": kind, "id": id, "what": what}), (("op", b"forget"),))
 
