@@ -68,7 +68,7 @@ def test_every_command_is_named_and_no_other() -> None:
 def test_every_exit_code_is_explained() -> None:
     table = PAGE.partition("| exit code |")[2].partition("\n\n")[0]
     codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
-    assert {int(code) for code in re.findall(r"^\| (\d) \|", table, re.MULTILINE)} == {0, *codes}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == {0, *codes}
 
 
 def test_metrics_and_events_that_the_text_names_are_there() -> None:

@@ -61,8 +61,8 @@ class StoreStatus:
     """A partition's position record as it is stored, with what is needed to judge whether it can be followed from.
 
     `wiped`: what was there before this generation has been removed. `applied_at`: wall time in ms of the last write.
-    `layout`: None where it names none. Beside these it keeps, for people, since when it is restoring or ready
-    (`status_since`, wall time in ms).
+    `layout`: None where it names none. `ordered`: who ordered it to be restored in full, while nobody has begun.
+    Beside these it keeps, for people, since when it is restoring or ready (`status_since`, wall time in ms).
     """
 
     position: Position
@@ -72,6 +72,7 @@ class StoreStatus:
     applied_at: int
     policy: int
     layout: int | None = LAYOUT
+    ordered: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

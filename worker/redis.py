@@ -56,6 +56,7 @@ class RedisStore:
         self._apply_script = self._script("apply")
         self._wipe_script = self._script("wipe")
         self._sweep_script = self._script("sweep")
+        self._rebuild_script = self._script("rebuild")
 
     def _script(self, name: str) -> Script:
         text = files("worker").joinpath("scripts", f"{name}.lua").read_bytes()
@@ -81,8 +82,8 @@ class RedisStore:
     def status(self, partition: int) -> StoreStatus | None:
         with self._translated():
             raw = cast(dict[bytes, bytes], self._nodes.of(partition).hgetall(self.key(partition, "position")))
-        fields = {name.decode(): value.decode() for name, value in raw.items()}
         try:
+            fields = {name.decode(): value.decode() for name, value in raw.items()}
             return StoreStatus(
                 Position(fields["generation"], int(fields["state"]), int(fields["internal"])),
                 restoring=fields["status"] == "restoring",
@@ -91,6 +92,7 @@ class RedisStore:
                 applied_at=int(fields["applied_at"]),
                 policy=int(fields["policy"]),
                 layout=int(fields["layout"]) if "layout" in fields else None,
+                ordered=fields.get("ordered"),
             )
         except (KeyError, ValueError):
             return None
@@ -153,6 +155,15 @@ class RedisStore:
                 doomed = []
                 sweeps += 1
         self._sweep(partition, start, doomed, -sweeps, 1)
+
+    def order_restore(self, partition: int, generation: str, who: str, *, now: int) -> bool:
+        """Order a full restore by giving the position a generation that nobody holds; for operators, not for the loop.
+
+        False if there is no position, as then it is restored in full anyway. An order that is there already stands.
+        """
+        keys = [self.key(partition, "position"), self._nothing(partition)]
+        reply = self._call(self._rebuild_script, partition, keys, (generation, who, now))
+        return bool(reply[0] != 0)
 
     def _sweep(self, partition: int, start: Position, names: Sequence[str], wiped: int, becomes: int) -> None:
         """Remove these keys of an earlier generation."""

@@ -17,6 +17,7 @@ from typing import Final
 from contracts.decision import decode
 from contracts.events import Record
 from contracts.ids import split_internal_key, split_run_key
+from contracts.printable import printable
 from contracts.times import parse_time
 from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import POLICY, is_unfinished
@@ -125,6 +126,8 @@ def _why_in_full(status: StoreStatus | None, ends: Ends, log_id: str, now: int) 
         return f"the store {found}, and this version keeps layout {LAYOUT}"
     if status.log_id != log_id:
         return "the store follows topics that were deleted or made anew"
+    if status.ordered is not None:
+        return f"{printable(status.ordered)} ordered it"
     if not status.wiped:
         return "a full restore was not finished with removing what was there"
     position = status.position

@@ -315,3 +315,12 @@ def test_a_key_that_is_none_of_ours_is_no_record(key: bytes) -> None:
     record = Record(TOPICS.internal, 0, 0, NOW, key, encode({"due": None}))
     with pytest.raises(ValueError, match=r"expected|codec"):
         list(stored_records(LogSlice([], [record], 0, 0)))
+
+
+# What an operator orders
+
+
+def test_what_was_ordered_is_restored_in_full_and_the_log_tells_who_ordered_it() -> None:
+    held = replace(LIVING, wiped=False, ordered="ann@host: a lost\nkey")
+
+    assert start(held)[1] == "ann@host: a lost\N{REPLACEMENT CHARACTER}key ordered it"

@@ -512,3 +512,68 @@ def test_a_redis_that_hangs_or_is_gone_is_said_with_its_address(private_redis: M
         redis.kill()
         with pytest.raises(RedisUnreachable, match="redis://somewhere"):
             store.status(0)
+
+
+# What operators order
+
+
+def test_who_holds_the_position_loses_it_to_an_order(place: Place) -> None:
+    """Nothing else is touched: readers find what was there, and that it is being restored."""
+    store = place.store
+    begin(store)
+    apply(store, START, LATER, StoredRun(RUN, b"{}", "failed", 7))
+
+    assert store.order_restore(0, "nobody-ordered", "ann@host", now=9)
+
+    with pytest.raises(PositionMoved):
+        store.read(0, LATER, [RUN])
+    status = store.status(0)
+    assert status is not None
+    assert (status.ordered, status.restoring, status.wiped) == ("ann@host", True, False)
+    assert (status.position.state, status.position.internal) == (LATER.state, LATER.internal)
+    assert place.client.get(f"{place.namespace}:{{0}}:run:t-1/rr-1") == b"{}"
+
+
+def test_an_order_that_nobody_has_begun_stands(place: Place) -> None:
+    begin(place.store)
+    place.store.order_restore(0, "first-ordered", "ann@host", now=9)
+
+    assert place.store.order_restore(0, "second-ordered", "bob@host", now=10)
+
+    status = place.store.status(0)
+    assert status is not None
+    assert (status.position.generation, status.ordered) == ("first-ordered", "ann@host")
+
+
+def test_who_begins_what_was_ordered_takes_the_order_away(place: Place) -> None:
+    begin(place.store)
+    place.store.order_restore(0, "nobody-ordered", "ann@host", now=9)
+
+    begin(place.store, start=Position("g2", 0, 0))
+
+    status = place.store.status(0)
+    assert status is not None
+    assert (status.position.generation, status.ordered) == ("g2", None)
+
+
+def test_a_wipe_that_was_decided_before_the_order_is_refused(place: Place) -> None:
+    begin(place.store)
+    before = place.store.status(0)
+    place.store.order_restore(0, "nobody-ordered", "ann@host", now=9)
+
+    with pytest.raises(PositionMoved):
+        place.store.wipe(0, before, Position("g2", 0, 0), "life-1", applied_at=10)
+
+
+@pytest.mark.parametrize("damage", ["nothing", "another type", "no generation"])
+def test_without_a_position_there_is_nothing_to_order(place: Place, damage: str) -> None:
+    """Whoever takes the partition over restores it in full as it is; what no worker gets past is removed."""
+    name = f"{place.namespace}:{{0}}:position"
+    if damage == "another type":
+        place.client.set(name, "by hand")
+    elif damage == "no generation":
+        place.client.hset(name, "state", "7")
+
+    assert not place.store.order_restore(0, "nobody-ordered", "ann@host", now=9)
+
+    assert place.store.status(0) is None

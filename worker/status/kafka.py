@@ -88,7 +88,7 @@ class KafkaView:
         admin = clients.admin
         partitions, log_id = self._describe_topics(admin)
         numbers = range(partitions)
-        group_state, members = _patiently(lambda: self._describe_group(admin))
+        group_state, members = _patiently(lambda: describe_group(admin, self._settings.group_id))
         # Offsets before ends, so that what is decided meanwhile does not seem to lie behind the end.
         inputs = [TopicPartition(topic, number) for number in numbers for topic in self._topics.inputs]
         found = self._inputs(clients, inputs)
@@ -116,14 +116,6 @@ class KafkaView:
             raise Unfit([*(f"{n} does not exist" for n in missing), "`restore-projector topics create` makes them"])
         state, internal = topics[self._topics.decision_state], topics[self._topics.internal]
         return len(state["partitions"]), f"{state['topic_id']}/{internal['topic_id']}"
-
-    def _describe_group(self, admin: KafkaAdminClient) -> tuple[str | None, tuple[Member, ...]]:
-        group_id = self._settings.group_id
-        try:
-            group = admin.describe_groups([group_id])[group_id]
-        except ValueError:  # kafka-python cannot read what the embedded broker answers
-            return None, ()
-        return group["group_state"], tuple(sorted((_member(m) for m in group["members"]), key=lambda m: m.name))
 
     def _inputs(self, clients: _Clients, inputs: Sequence[TopicPartition]) -> dict[TopicPartition, Input]:
         group = self._settings.group_id
@@ -237,6 +229,15 @@ def _committed(answer: Any) -> tuple[int | None, int]:
     if answer is None or answer.offset < 0:
         return None, 0
     return int(answer.offset), int(answer.metadata) if (answer.metadata or "").isdecimal() else 0
+
+
+def describe_group(admin: KafkaAdminClient, group_id: str) -> tuple[str | None, tuple[Member, ...]]:
+    """The group's state in Kafka's word and its members; None and no members where the broker does not tell."""
+    try:
+        group = admin.describe_groups([group_id])[group_id]
+    except ValueError:  # kafka-python cannot read what the embedded broker answers
+        return None, ()
+    return group["group_state"], tuple(sorted((_member(m) for m in group["members"]), key=lambda m: m.name))
 
 
 def _member(member: Mapping[str, Any]) -> Member:
