@@ -281,7 +281,7 @@ class StateDocument(_Document):
 
 
 class Cause(_Document):
-    """The entity whose event, or whose expiry, made the change; the sequence is null where it was unreadable."""
+    """The entity whose event or expiry made the change; the sequence is null where it was unreadable or forgotten."""
 
     entity: Entity
     id: Id

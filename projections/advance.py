@@ -10,7 +10,7 @@ expires between the records where it would have, however late they are read. Not
 how inputs are cut into batches: the same inputs in the same order give the same documents, revisions and changes.
 
 Here is what all inputs have in common. What an event does to its entity is told in `runs`, `operations`, `snapshots`
-and `marks`; that a run is decided again because of it, in `deciding`.
+and `marks`, what operators have forgotten in `forgetting`; that a run is decided again because of it, in `deciding`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from contracts.facts import EvidenceSnapshot, OperationRun, RestoreRun
 from contracts.letters import Reason
 from projections.deciding import current_document, decide_again
 from projections.effects import Cause, Change, Effects, Letter
+from projections.forgetting import forget
 from projections.marks import mark_entity
 from projections.operations import change_operation, delete_operation, put_operation
 from projections.record import Key, OperationRecord, SnapshotRecord
@@ -59,8 +60,10 @@ def advance(workspace: Workspace, effects: Effects, input: Input, present: int) 
         case Changed() | Deleted():
             cause = Cause(event.entity, event.id, event.sequence, input.at, input.origin, event.traceparent)
             return _apply(workspace, effects, input, event, cause)
-        case Ignored() | Forget():
+        case Ignored():
             return "ignored"
+        case Forget():
+            return "applied" if forget(workspace, effects, event, input.at) else "ignored"
         case Recompute():
             return _recompute(workspace, effects, event, input)
         case Rejected():

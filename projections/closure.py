@@ -30,6 +30,8 @@ def starting_keys(event: Event | Recompute | Forget) -> Iterator[Key]:
             yield from _entity_keys(mark)
         case Recompute():
             yield Key("run", event.tenant_id, event.id)
+        case Forget():
+            yield Key(event.kind, event.tenant_id, event.id)
         case _:
             pass
 

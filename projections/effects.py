@@ -40,6 +40,8 @@ class Effects:
     letters: list[Letter] = field(default_factory=list)
     traceparents: dict[Key, str] = field(default_factory=dict)
     """Of each run's last cause, for its document's header."""
+    removed: dict[Key, int] = field(default_factory=dict)
+    """Of each run that was removed, the revision which that took, for its tombstone's header."""
     counts: Counter[str] = field(default_factory=Counter)
     """decided, expired, forgotten, evicted, marked: how often each happened."""
 

@@ -84,9 +84,9 @@ class RunRecord:
 
 @dataclass(slots=True)
 class DeletedRun:
-    """What is remembered of a run that was deleted; revision 0 if it was never known."""
+    """What is remembered of a run that was deleted; revision 0: it was never known, no sequence: it was forgotten."""
 
-    sequence: int
+    sequence: int | None
     revision: int
     changed_at: int
     updated_at: int
@@ -115,10 +115,10 @@ class OperationRecord:
 class SnapshotRecord:
     """Where a snapshot is: with which operation it was last seen, and whether that operation keeps it.
 
-    Not kept are deleted ones, those that fell out, and those of no operation.
+    Not kept are deleted ones, those that fell out, and those of no operation. No sequence: it was forgotten.
     """
 
-    sequence: int
+    sequence: int | None
     operation_run_id: str | None
     kept: bool
     deleted: bool = False

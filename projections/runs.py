@@ -31,7 +31,7 @@ def change_run(workspace: Workspace, effects: Effects, run: RestoreRun, cause: C
     if record is None:
         record = _new_run(workspace, run)
     elif record.run.operation_run_id not in (None, run.operation_run_id):
-        unlink(workspace, record.run)
+        _unlink(workspace, record.run)
     record.run = run
     record.marked = False
     if run.operation_run_id is not None:
@@ -54,15 +54,24 @@ def delete_run(workspace: Workspace, effects: Effects, event: Deleted, cause: Ca
         gone = workspace.deleted_run(event.tenant_id, event.id) or DeletedRun(0, 0, NEVER, NEVER)
         gone.sequence = event.sequence
     else:
-        if record.run.operation_run_id is not None:
-            unlink(workspace, record.run)
-        at = max(record.updated_at, cause.at)
-        gone = DeletedRun(event.sequence, record.revision + 1, at, at)
-        key = Key("run", event.tenant_id, event.id)
-        workspace.put(key, None)
-        publish_change(effects, key, record.state, None, gone.revision, at, cause)
-        trace(effects, key, cause)
+        gone = remove_run(workspace, effects, record, cause)
+        gone.sequence = event.sequence
     workspace.put(Key("deleted-run", event.tenant_id, event.id), gone)
+
+
+def remove_run(workspace: Workspace, effects: Effects, record: RunRecord, cause: Cause) -> DeletedRun:
+    """Take a run away, which is a change to no state; returns what may be remembered of it, without a sequence."""
+    run = record.run
+    if run.operation_run_id is not None:
+        _unlink(workspace, run)
+    at = max(record.updated_at, cause.at)
+    gone = DeletedRun(None, record.revision + 1, at, at)
+    key = Key("run", run.tenant_id, run.id)
+    workspace.put(key, None)
+    effects.removed[key] = gone.revision
+    publish_change(effects, key, record.state, None, gone.revision, at, cause)
+    trace(effects, key, cause)
+    return gone
 
 
 def _link(workspace: Workspace, run: RestoreRun, operation_id: str) -> None:
@@ -72,7 +81,7 @@ def _link(workspace: Workspace, run: RestoreRun, operation_id: str) -> None:
         put_operation(workspace, run.tenant_id, operation_id, operation)
 
 
-def unlink(workspace: Workspace, run: RestoreRun) -> None:
+def _unlink(workspace: Workspace, run: RestoreRun) -> None:
     assert run.operation_run_id is not None
     operation = workspace.operation(run.tenant_id, run.operation_run_id)
     assert operation is not None, "a linked run's operation has a record"

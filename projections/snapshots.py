@@ -17,7 +17,7 @@ from projections.workspace import Workspace
 def change_snapshot(workspace: Workspace, effects: Effects, snapshot: EvidenceSnapshot, cause: Cause) -> None:
     tenant, id, target = snapshot.tenant_id, snapshot.id, snapshot.operation_run_id
     touched = take_out(workspace, tenant, id)
-    workspace.put(Key("snapshot", tenant, id), SnapshotRecord(_known(cause.sequence), target, kept=False))
+    workspace.put(Key("snapshot", tenant, id), SnapshotRecord(cause.sequence, target, kept=False))
     if target is not None:
         touched |= _put_in(workspace, effects, snapshot, target)
     decide_all_again(workspace, effects, tenant, touched, cause)
@@ -36,7 +36,7 @@ def _put_in(workspace: Workspace, effects: Effects, snapshot: EvidenceSnapshot, 
     put_operation(workspace, tenant, target, operation)
     if id not in operation.snapshots:
         return set()
-    record = SnapshotRecord(_known(snapshot.sequence), target, kept=True, due=_expiry(snapshot))
+    record = SnapshotRecord(snapshot.sequence, target, kept=True, due=_expiry(snapshot))
     workspace.put(Key("snapshot", tenant, id), record)
     return set(operation.runs)
 
@@ -101,7 +101,7 @@ def _remember_fallen(
     """What fell out is remembered like a deletion; with a mark, until a readable event takes the mark away."""
     marked = f"evidence_snapshot/{fallen.id}" in operation.unreadable
     due = None if marked else workspace.stream_time + workspace.deletion_memory_ms
-    record = SnapshotRecord(_known(fallen.sequence), operation_id, kept=False, due=due)
+    record = SnapshotRecord(fallen.sequence, operation_id, kept=False, due=due)
     workspace.put(Key("snapshot", fallen.tenant_id, fallen.id), record)
 
 
@@ -112,8 +112,3 @@ def _is_past(snapshot: EvidenceSnapshot, stream_time: int) -> bool:
 def _expiry(snapshot: EvidenceSnapshot) -> int | None:
     """When a kept snapshot expires; only active ones do, and only once."""
     return None if snapshot.status != "active" or snapshot.expired else snapshot.expires_at
-
-
-def _known(sequence: int | None) -> int:
-    assert sequence is not None, "what is applied has a sequence"
-    return sequence

@@ -182,10 +182,8 @@ class Batcher:
         traceparent = effects.traceparents.get(key)
         headers = [] if traceparent is None else [("traceparent", traceparent.encode())]
         if record is None:
-            gone = workspace.deleted_run(key.tenant, key.id)
-            assert gone is not None, "a run that is gone is remembered"
             value = None
-            headers.append(("revision", str(gone.revision).encode()))
+            headers.append(("revision", b"%d" % effects.removed[key]))
             batch.writes.append(StoredRun(key, None))
         else:
             document = current_document(workspace, record)

@@ -335,7 +335,7 @@ export interface StateDocument {
 }
 
 /**
- * The entity whose event, or whose expiry, made the change; the sequence is null where it was unreadable.
+ * The entity whose event or expiry made the change; the sequence is null where it was unreadable or forgotten.
  */
 export interface Cause {
   readonly entity: Entity;

@@ -163,6 +163,5 @@ class _Folding:
         record = self._workspace.run(key.tenant, key.id)
         if record is not None:
             return record.revision, Published(encode(current_document(self._workspace, record)), headers)
-        gone = self._workspace.deleted_run(key.tenant, key.id)
-        assert gone is not None, "a run that is gone is remembered"
-        return gone.revision, Published(None, (*headers, ("revision", str(gone.revision).encode())))
+        revision = self._effects.removed[key]
+        return revision, Published(None, (*headers, ("revision", b"%d" % revision)))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from contracts.commands import Recompute
+from contracts.commands import Forget, ForgetKind, ForgetWhat, Recompute
 from contracts.decision import Origin, decode, encode
 from contracts.events import IGNORED, Changed, Deleted, Mark, Record, Rejected
 from contracts.facts import Counts, Entity, EvidenceSnapshot, OperationRun, RestoreRun, Source
@@ -175,6 +175,29 @@ def recompute(id: str = "rr-1", *, tenant: str = "t-1", at: float = 0, tracepare
     """An operator's order to decide a run again."""
     record = _record(TOPICS.ops, tenant, None, at, f"{id} recompute")
     return Input(Recompute(tenant, id, traceparent), record.timestamp, record)
+
+
+FORGET_ID: Final[dict[ForgetKind, str]] = {
+    "run": "rr-1",
+    "deleted-run": "rr-1",
+    "operation": "op-1",
+    "snapshot": "es-1",
+}
+
+
+def forget(
+    kind: ForgetKind = "run",
+    what: ForgetWhat = "sequence",
+    *,
+    id: str | None = None,
+    tenant: str = "t-1",
+    at: float = 0,
+    traceparent: str | None = None,
+) -> Input:
+    """An operator's order to forget of the entity that the other builders make."""
+    id = id or FORGET_ID[kind]
+    record = _record(TOPICS.ops, tenant, None, at, f"{id} forget {what} of {kind}")
+    return Input(Forget(tenant, kind, id, what, traceparent), record.timestamp, record)
 
 
 def placed(input: Input, offset: int, at: float) -> Input:

@@ -14,11 +14,13 @@ from typing import Final
 import pytest
 from hypothesis import strategies as st
 
+from contracts.commands import Forget, ForgetKind, ForgetWhat
 from contracts.events import Changed, Deleted, Mark, Rejected
 from projections.advance import Input
 from tests.projections.builders import (
     START,
     deleted,
+    forget,
     null,
     operation,
     placed,
@@ -105,7 +107,27 @@ MARKS = st.one_of(
 )
 OTHERS = st.one_of(st.builds(recompute, RUNS, tenant=TENANTS), st.builds(null), st.builds(rejected))
 EVENTS = [*5 * [RUN_EVENTS], *3 * [OPERATION_EVENTS], *7 * [SNAPSHOT_EVENTS]]
-INPUTS = st.sampled_from([*EVENTS, *3 * [DELETIONS], *2 * [MARKS], OTHERS]).flatmap(lambda inputs: inputs)
+ANY = [*EVENTS, *3 * [DELETIONS], *2 * [MARKS], OTHERS]
+INPUTS = st.sampled_from(ANY).flatmap(lambda inputs: inputs)
+"""All but orders to forget: what is forgotten is not promised not to come again, and may begin anew."""
+
+
+def _orders(whats: list[ForgetWhat]) -> st.SearchStrategy[Input]:
+    kinds: list[tuple[ForgetKind, st.SearchStrategy[str]]] = [
+        ("run", RUNS), ("deleted-run", RUNS), ("operation", OPERATIONS), ("snapshot", SNAPSHOTS),
+    ]  # fmt: skip
+    return st.one_of(
+        *(
+            st.builds(forget, st.just(kind), st.sampled_from(whats), id=ids, tenant=TENANTS, traceparent=TRACES)
+            for kind, ids in kinds
+        )
+    )
+
+
+WITH_SEQUENCES_FORGOTTEN = st.sampled_from([*ANY, *3 * [_orders(["sequence"])]]).flatmap(lambda inputs: inputs)
+"""Revisions grow in these."""
+WITH_ORDERS = st.sampled_from([*ANY, *4 * [_orders(["sequence", "everything"])]]).flatmap(lambda inputs: inputs)
+"""In these a run that was forgotten begins again at revision 1."""
 
 STEPS = st.sampled_from([*3 * [0], 0.25, *4 * [1], 3, 3, 7, -2, MEMORY_S])
 """Seconds from one record's timestamp to the next one's."""
@@ -134,6 +156,8 @@ def told(input: Input) -> str:
             text = f"{event.tenant_id} {event.id} #{event.sequence} deleted"
         case Rejected(marks=Mark() as mark):
             text = f"{mark.tenant_id} {mark.id} #{mark.sequence} unreadable"
+        case Forget():
+            text = f"{event.tenant_id} forget {event.what} of {event.kind} {event.id}"
         case other:
             text = f"{other}"
     return f"{(input.at - START) / 1000:+.2f} {input.origin} {text}"

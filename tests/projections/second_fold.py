@@ -52,9 +52,12 @@ class Limits:
 
 @dataclass
 class Run:
-    """`facts` is None while the run is deleted; `shown` is the status in words of the last document."""
+    """`facts` is None while the run is deleted; `shown` is the status in words of the last document.
 
-    sequence: int
+    A `sequence` of None is forgotten: whatever comes is newer. So it is with the others.
+    """
+
+    sequence: int | None
     facts: RestoreRun | None
     unreadable: bool = False
     revision: int = 0
@@ -79,7 +82,7 @@ class Operation:
 class Snapshot:
     """`facts` is None for a deleted one; `kept`: it is with the operation where it was seen last."""
 
-    sequence: int
+    sequence: int | None
     facts: EvidenceSnapshot | None
     last_operation: str | None
     kept: bool
@@ -121,8 +124,10 @@ class SecondFold:
             if event.marks is not None:
                 self._mark(event.marks, input)
             return "dead_letter"
-        if isinstance(event, Recompute | Forget):
+        if isinstance(event, Recompute):
             return "ignored"  # every document is up to date, as there is only one version of the rules here
+        if isinstance(event, Forget):
+            return "applied" if self._forget(event, input) else "ignored"
         return self._apply(event, input)
 
     def _apply(self, event: Changed | Deleted, input: Input) -> str:
@@ -333,6 +338,71 @@ class SecondFold:
             entity.forget_at = None
         for found in self._runs_naming(mark.tenant_id, operation):
             self._decide(found, input)
+
+    # What operators have forgotten
+
+    def _forget(self, order: Forget, input: Input) -> bool:
+        """Whether there was something to forget. A decision that follows from it is an operator's work."""
+        name = (order.tenant_id, order.id)
+        everything = order.what == "everything"
+        if order.kind == "operation":
+            found = self.operations.get(name)
+            concerned = self._runs_naming(*name)
+            there = found is not None and self._forget_operation(found, everything=everything)
+        elif order.kind == "snapshot":
+            concerned = self._concerned_by_snapshot(name, marked_too=everything)
+            there = self._forget_snapshot(name, everything=everything)
+        else:
+            run = self.runs.get(name)
+            there = run is not None and (run.facts is None) == (order.kind == "deleted-run")
+            there = there and self._forget_run(name, everything=everything)
+            concerned = [name] if there and order.kind == "run" else []
+        if there:
+            entity = {"operation": "operation_run", "snapshot": "evidence_snapshot"}.get(order.kind, "restore_run")
+            cause = {"entity": entity, "id": order.id, "sequence": None}
+            for run_name in concerned:
+                self._decide_because(run_name, input.at, cause, "recompute", order.traceparent)
+        if there and everything and order.kind in ("run", "deleted-run"):
+            del self.runs[name]
+        return there
+
+    def _forget_run(self, name: Name, *, everything: bool) -> bool:
+        run = self.runs[name]
+        if everything:
+            run.facts = None
+            return True
+        known, run.sequence = run.sequence, None
+        if run.facts is not None:
+            run.facts = replace(run.facts, sequence=None)
+        return known is not None
+
+    def _forget_operation(self, operation: Operation, *, everything: bool) -> bool:
+        facts = operation.facts
+        if everything:
+            there = facts is not None or operation.unreadable
+            operation.facts, operation.unreadable = None, False
+            return there
+        if facts is None or facts.sequence is None:
+            return False
+        operation.facts = replace(facts, sequence=None)
+        return True
+
+    def _concerned_by_snapshot(self, name: Name, *, marked_too: bool) -> list[Name]:
+        snapshot = self.snapshots.get(name)
+        if snapshot is None or not (snapshot.kept or (marked_too and snapshot.unreadable)):
+            return []
+        return self._runs_naming(name[0], snapshot.last_operation)
+
+    def _forget_snapshot(self, name: Name, *, everything: bool) -> bool:
+        if everything:
+            return self.snapshots.pop(name, None) is not None
+        snapshot = self.snapshots.get(name)
+        if snapshot is None or snapshot.sequence is None:
+            return False
+        snapshot.sequence = None
+        if snapshot.facts is not None:
+            snapshot.facts = replace(snapshot.facts, sequence=None)
+        return True
 
     # Decisions
 

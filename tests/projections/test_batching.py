@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.decision import decode
 from tests.projections.builders import folded
-from tests.projections.histories import History, histories, small_limits
+from tests.projections.histories import WITH_ORDERS, WITH_SEQUENCES_FORGOTTEN, History, histories, small_limits
 from tests.worker.batched import assert_same, batched
 from worker.ports import Output
 
@@ -20,7 +20,7 @@ SIZES = st.lists(st.sampled_from([1, 1, 2, 3, 5, 8, 100]), min_size=1, max_size=
 
 
 @settings(max_examples=250)
-@given(histories(), SIZES)
+@given(histories(WITH_ORDERS), SIZES)
 def test_any_cut_gives_what_the_whole_history_gives(history: History, sizes: list[int]) -> None:
     """Bytes of documents and internal records, revisions, changes, ids of changes, dead letters, stream time."""
     with small_limits():
@@ -30,7 +30,11 @@ def test_any_cut_gives_what_the_whole_history_gives(history: History, sizes: lis
 
 @settings(max_examples=150)
 @given(
-    histories(), SIZES, st.sampled_from([1, 2, 1000]), st.sampled_from([1, 3, 20_000]), st.sampled_from([8, 12, 50_000])
+    histories(WITH_ORDERS),
+    SIZES,
+    st.sampled_from([1, 2, 1000]),
+    st.sampled_from([1, 3, 20_000]),
+    st.sampled_from([8, 12, 50_000]),
 )
 def test_neither_do_the_limits_of_a_batch_matter(
     history: History, sizes: list[int], due: int, decided: int, loaded: int
@@ -45,7 +49,7 @@ def test_neither_do_the_limits_of_a_batch_matter(
 
 
 @settings(max_examples=100)
-@given(histories(), SIZES)
+@given(histories(WITH_SEQUENCES_FORGOTTEN), SIZES)
 def test_the_documents_published_in_between_are_those_of_the_fold_at_that_point(
     history: History, sizes: list[int]
 ) -> None:
@@ -71,7 +75,7 @@ def _revision(output: Output) -> int:
 
 
 @settings(max_examples=100)
-@given(histories(), st.integers(0, 40), st.integers(1, 20))
+@given(histories(WITH_ORDERS), st.integers(0, 40), st.integers(1, 20))
 def test_a_batch_prepared_again_is_the_same(history: History, done: int, size: int) -> None:
     """Nothing is written before the transaction has committed, so a failed one can be made again."""
     with small_limits():

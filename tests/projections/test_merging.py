@@ -16,6 +16,7 @@ from tests.projections.histories import (
     OPERATION_EVENTS,
     RUN_EVENTS,
     SNAPSHOT_EVENTS,
+    WITH_ORDERS,
     History,
     histories,
     in_time,
@@ -135,7 +136,7 @@ def test_a_tenants_id_does_not_run_into_the_entitys() -> None:
 
 
 @settings(max_examples=400)
-@given(histories())
+@given(histories(WITH_ORDERS))
 def test_two_folds_written_apart_agree_after_every_step(history: History) -> None:
     """Outcomes, documents byte for byte, changes with their traces, dead letters; revisions are in the documents."""
     with small_limits() as limits:

@@ -20,7 +20,7 @@ from tests.projections.builders import (
     restore_that_went_well,
     run,
 )
-from tests.projections.histories import History, histories, small_limits
+from tests.projections.histories import WITH_ORDERS, History, histories, small_limits
 
 RUN = Key("run", "t-1", "rr-1")
 
@@ -109,7 +109,7 @@ def test_it_bears_on_no_other_tenants_run(tenant: str) -> None:
 
 
 @settings(max_examples=150)
-@given(histories())
+@given(histories(WITH_ORDERS))
 def test_the_version_that_decided_has_nothing_to_decide_again(history: History) -> None:
     """Whatever happened, every document is what its facts say: nothing changes a fact without deciding again."""
     with small_limits():

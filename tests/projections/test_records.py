@@ -24,13 +24,13 @@ from projections.record import (
 )
 from projections.workspace import Workspace
 from tests.projections.builders import Fold, folded, restore_that_went_well, run, unreadable
-from tests.projections.histories import History, histories, small_limits
+from tests.projections.histories import WITH_ORDERS, History, histories, small_limits
 
 OPERATION = Key("operation", "t-1", "op-1")
 
 
 @settings(max_examples=150)
-@given(histories())
+@given(histories(WITH_ORDERS))
 def test_every_record_of_any_history_is_read_as_it_was_written(history: History) -> None:
     with small_limits():
         fold = folded(history)

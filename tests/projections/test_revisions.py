@@ -24,7 +24,7 @@ from tests.projections.builders import (
     snapshot,
     unreadable,
 )
-from tests.projections.histories import History, histories, small_limits
+from tests.projections.histories import WITH_SEQUENCES_FORGOTTEN, History, histories, small_limits
 
 # Revisions
 
@@ -165,7 +165,7 @@ def test_a_trace_is_handed_on_to_the_change_and_the_document_that_it_causes() ->
 
 
 @settings(max_examples=100)
-@given(histories())
+@given(histories(WITH_SEQUENCES_FORGOTTEN))
 def test_revisions_and_times_only_grow_and_every_document_and_change_is_of_its_model(history: History) -> None:
     with small_limits():
         fold = Fold()
@@ -186,7 +186,7 @@ def test_revisions_and_times_only_grow_and_every_document_and_change_is_of_its_m
 
 
 @settings(max_examples=100)
-@given(histories())
+@given(histories(WITH_SEQUENCES_FORGOTTEN))
 def test_a_runs_changes_are_one_chain(history: History) -> None:
     """Each begins where the one before has ended, with a larger revision; the last one ends in the document's state."""
     with small_limits():
