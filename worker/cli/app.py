@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import config, contracts, decide, demo, dev, explain, rebuild, run, simulate, status, topics, watch
+from worker.cli import (
+    config,
+    contracts,
+    deadletters,
+    decide,
+    demo,
+    dev,
+    explain,
+    rebuild,
+    run,
+    simulate,
+    status,
+    topics,
+    watch,
+)
 
 app = typer.Typer(
     name="restore-projector",
@@ -41,5 +55,19 @@ def restore_projector(
     """
 
 
-for module in (run, topics, decide, explain, status, watch, rebuild, simulate, demo, dev, contracts, config):
+for module in (
+    run,
+    topics,
+    decide,
+    explain,
+    status,
+    watch,
+    deadletters,
+    rebuild,
+    simulate,
+    demo,
+    dev,
+    contracts,
+    config,
+):
     module.add_to(app)

@@ -15,7 +15,7 @@ from worker.operators.scan import Offsets, Scanner, Tell, tell_nobody
 from worker.settings import Settings
 
 CLOCKS_DIFFER_MS: Final = 3_600_000
-"""How far the clock of whoever writes orders may be behind Kafka's: further than clocks are that somebody looks after."""
+"""How far the clock of whoever writes orders may be behind Kafka's: further than a clock is that is looked after."""
 
 
 class Letterbox:
@@ -46,7 +46,8 @@ class Letterbox:
         low, end = self._bounds.get(place.partition, (0, 0))
         if not low <= place.offset < end:
             return None
-        found = self._scanner.first(self._letters, place.partition, place.offset, end)
+        number, offset = place
+        found = self._scanner.firsts(self._letters, {number: offset}, {number: end}).get(number)
         return None if found is None or found.offset != place.offset else Entry.of(found)
 
     def entries(self, selection: Selection, tell: Tell = tell_nobody) -> Iterator[Entry]:
@@ -97,9 +98,8 @@ class Letterbox:
 
     def _oldest(self, selection: Selection) -> dict[int, int]:
         """The time (ms) of the first letter that may be asked for, of each partition that has one."""
-        ends = self._ends(self._bounds)
-        firsts = (self._scanner.first(self._letters, n, at, ends[n]) for n, at in self._starts(selection).items() if at < ends[n])
-        return {first.partition: first.timestamp for first in firsts if first is not None}
+        firsts = self._scanner.firsts(self._letters, self._starts(selection), self._ends(self._bounds))
+        return {number: first.timestamp for number, first in firsts.items()}
 
     def _handlings(self, since: Mapping[int, int], tell: Tell = tell_nobody) -> Iterator[tuple[Place, Handling]]:
         """What was done about letters since these times (ms), in these partitions."""

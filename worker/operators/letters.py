@@ -136,8 +136,11 @@ def read_handling(record: Record) -> tuple[Place, Handling] | None:
     deed = DEEDS.get(headers.get("op") or b"")
     if deed is None or not number or not number.isdigit() or len(number) > len(str(MAX_NUMBER)):
         return None
-    texts = (printable((headers.get(name) or b"").decode(errors="replace")) for name in ("actor", "reason", "request"))
-    return Place(record.partition, int(number)), Handling(deed, record.timestamp, *texts, record.offset)
+    actor, why, request = (
+        printable((headers.get(name) or b"").decode(errors="replace")) for name in ("actor", "reason", "request")
+    )
+    handling = Handling(deed, record.timestamp, actor, why, request, record.offset)
+    return Place(record.partition, int(number)), handling
 
 
 @dataclass(slots=True)

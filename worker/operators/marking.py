@@ -1,9 +1,9 @@
 """A value as it was, for people, with the place of its error marked. Pure.
 
-The detail of a dead letter begins with a place: a path as in `$.metadata.counts.failed`, or `header ce_sequence`, `key`,
-`partition`, `value`. A path leads as far into the value as there is something: of what is missing, the object that
-lacks it is marked, and of a column of JSON in a string, the string. What is no JSON is shown as the text that it is, with
-the line where its reader gave up, and what is no text as bytes.
+The detail of a dead letter begins with a place: a path as in `$.metadata.counts.failed`, or `header ce_sequence`,
+`key`, `partition`, `value`. A path leads as far into the value as there is something: of what is missing, the object
+that lacks it is marked, and of a column of JSON in a string, the string. What is no JSON is shown as the text that it
+is, with the place where its reader gave up, and what is no text as bytes.
 """
 
 from __future__ import annotations

@@ -87,12 +87,16 @@ class Scanner:
             ends = self._reader.end_offsets(list(wanted), timeout_ms=CALL_TIMEOUT_MS)
         return {tp.partition: int(ends[tp] if found[tp] is None else found[tp].offset) for tp in wanted}
 
-    def first(self, topic: str, partition: int, start: int, end: int) -> Record | None:
-        """The first committed record between these offsets."""
-        tp = TopicPartition(topic, partition)
+    def firsts(self, topic: str, starts: Offsets, ends: Offsets) -> dict[int, Record]:
+        """Of each partition the first committed record between these offsets, where there is one."""
+        begin = {TopicPartition(topic, n): start for n, start in starts.items() if start < ends[n]}
+        found: dict[int, Record] = {}
         with self._translated(topic):
-            found = next(_pieces(self._reader, {tp: start}, {tp: end}, tell_nobody), None)
-        return None if found is None or found[0].offset >= end else _record(found[0])
+            for piece in _pieces(self._reader, begin, {tp: ends[tp.partition] for tp in begin}, tell_nobody):
+                found.setdefault(piece[0].partition, _record(piece[0]))
+                if len(found) == len(begin):
+                    break
+        return found
 
     def scan(self, topic: str, starts: Offsets, ends: Offsets, tell: Tell = tell_nobody) -> Iterator[Record]:
         """The committed records between these offsets."""
@@ -149,16 +153,12 @@ def _pieces(
             if position > reached[tp]:
                 tell(position - reached[tp])
                 reached[tp], heard_at = position, time.monotonic()
-        left = _go_on(reader, left, {tp for tp in left if reached[tp] >= ends[tp]})
+        done = {tp for tp in left if reached[tp] >= ends[tp]}
+        if done:
+            reader.pause(*done)
+            left -= done
         if time.monotonic() - heard_at > SILENCE_S:
             raise TimeoutError(f"reading came no further for {SILENCE_S:g} s, at {_places(left, reached)}")
-
-
-def _go_on(reader: KafkaConsumer, left: Collection[TopicPartition], done: Collection[TopicPartition]) -> set[TopicPartition]:
-    """Fetch no more from partitions that are done."""
-    if done:
-        reader.pause(*done)
-    return set(left) - set(done)
 
 
 def _places(left: Collection[TopicPartition], reached: Mapping[TopicPartition, int]) -> str:
