@@ -28,6 +28,8 @@ group = typer.Typer(
 
 
 def add_to(app: typer.Typer) -> None:
+    from worker.cli import letters_orders  # noqa: F401  it adds the commands that write to the group
+
     app.add_typer(group, name="deadletters")
 
 

@@ -74,6 +74,12 @@ def _print_listed(console: Console, listed: Listed, handlings: Sequence[Handling
         _print_line(console, Text(f"  {_done(handling, now)}", "green"))
 
 
+def done_words(handling: Handling) -> str:
+    """What was done, when, by whom and why, for a sentence."""
+    why = f" ({handling.why})" if handling.why else ""
+    return f"{handling.deed} at {seconds(handling.at)} by {handling.actor or 'nobody named'}{why}"
+
+
 def _done(handling: Handling, now: int) -> str:
     why = f": {handling.why}" if handling.why else ""
     return f"{handling.deed} {ago(max(0, now - handling.at))} by {handling.actor or 'nobody named'}{why}"

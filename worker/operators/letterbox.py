@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from contracts.commands import CommandDecoder
 from worker.operators.letters import Entry, Handled, Handling, Place, Selection, read_handling
 from worker.operators.scan import Offsets, Scanner, Tell, tell_nobody
 from worker.settings import Settings
@@ -26,6 +27,7 @@ class Letterbox:
 
     def __init__(self, settings: Settings) -> None:
         self._letters, self._ops = settings.topic_names.dead_letters, settings.topic_names.ops
+        self._partitioner = settings.kafka.partitioner
         self._scanner = Scanner(settings.kafka)
         try:
             self._bounds = self._scanner.bounds(self._letters)
@@ -108,8 +110,9 @@ class Letterbox:
         bounds = self._scanner.bounds(self._ops)
         times = {number: at - CLOCKS_DIFFER_MS for number, at in since.items() if number in bounds}
         starts = {n: max(at, bounds[n][0]) for n, at in self._scanner.from_times(self._ops, times).items()}
+        decoder = CommandDecoder(len(bounds), self._partitioner)
         for record in self._scanner.scan(self._ops, starts, self._ends(bounds), tell):
-            handling = read_handling(record)
+            handling = read_handling(record, decoder)
             if handling is not None:
                 yield handling
 

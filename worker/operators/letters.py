@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, Self
 
-from contracts.commands import MAX_NUMBER
+from contracts.commands import MAX_NUMBER, CommandDecoder, Dismiss, Replay
 from contracts.events import Record
 from contracts.ids import is_identifier
 from contracts.letters import Letter, read_letter
@@ -24,8 +24,6 @@ from contracts.printable import printable
 
 Deed = Literal["redriven", "dismissed"]
 
-DEEDS: Final[dict[bytes, Deed]] = {b"replay": "redriven", b"dismiss": "dismissed"}
-"""What an operation of the ops topic does to the letter that it names."""
 NO_REASON: Final = "unknown"
 """Stands for the reason of an entry that has none."""
 _PLACE: Final = re.compile(r"(\d{1,10}):(\d{1,19})", re.ASCII)
@@ -126,21 +124,20 @@ class Handling:
     """Of the order, in the letter's partition of the ops topic."""
 
 
-def read_handling(record: Record) -> tuple[Place, Handling] | None:
-    """The letter that a record of the ops topic names, and what it does about it; None if it names none.
-
-    Of several headers of a name the last one is the order's (`contracts.commands`).
-    """
+def read_handling(record: Record, decoder: CommandDecoder) -> tuple[Place, Handling] | None:
+    """The letter that a record of the ops topic names, and what it does about it; None if it names none."""
     headers = dict(record.headers)
-    number = headers.get("letter")
-    deed = DEEDS.get(headers.get("op") or b"")
-    if deed is None or not number or not number.isdigit() or len(number) > len(str(MAX_NUMBER)):
+    if "letter" not in headers:
         return None
+    command = decoder.decode(record)
+    if not isinstance(command, Replay | Dismiss) or command.letter is None:
+        return None
+    deed: Deed = "redriven" if isinstance(command, Replay) else "dismissed"
     actor, why, request = (
         printable((headers.get(name) or b"").decode(errors="replace")) for name in ("actor", "reason", "request")
     )
     handling = Handling(deed, record.timestamp, actor, why, request, record.offset)
-    return Place(record.partition, int(number)), handling
+    return Place(record.partition, command.letter), handling
 
 
 @dataclass(slots=True)
