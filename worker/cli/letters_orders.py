@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,7 @@ from worker.cli.deadletters import (
     selection,
 )
 from worker.cli.output import Json, print_json
-from worker.errors import ProjectorError
+from worker.errors import Interrupted, ProjectorError
 
 if TYPE_CHECKING:
     from worker.operators.edits import Edit
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from worker.operators.orders import OrderWriter, Waiting
     from worker.operators.redrive import Kept, Redriven
     from worker.settings import Settings
-
-INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, as shells have it."""
 
 
 class NotOpen(ProjectorError):
@@ -207,13 +204,10 @@ class Choice:
         from worker.cli.letters_screen import done_words
 
         handlings = self._box.handlings(self._named)
-        done = [
-            f"{entry.place} was {done_words(told[-1])}" for entry in self._named if (told := handlings[entry.place])
-        ]
-        if done:
-            raise NotOpen(
-                "\n".join([*done, "a letter is handled once; `deadletters redrive --again` does it once more"])
-            )
+        handled = [(entry.place, told[-1]) for entry in self._named if (told := handlings[entry.place])]
+        if handled:
+            done = [f"{place} was {done_words(handling)}" for place, handling in handled]
+            raise NotOpen("\n".join([*done, "`restore-projector deadletters redrive --again` redrives it once more"]))
 
 
 class _Done:
@@ -242,8 +236,8 @@ class _Done:
             except KeyboardInterrupt:
                 writer.flush()
                 written = writer.written.total()
-                _say(f"interrupted: {written:,} of the letters are handled; the same command goes on with the others")
-                raise typer.Exit(INTERRUPTED) from None
+                words = f"interrupted: {_letters(written)} handled; the same command goes on with the others"
+                raise Interrupted(words) from None
 
     def wait(self) -> Kept:
         """Until the workers have taken the orders; what was set aside again."""
@@ -254,8 +248,8 @@ class _Done:
             with _waiting() as tell:
                 wait_until_taken(self._settings, self._writer.ends, tell)
         except KeyboardInterrupt:
-            _say("all orders are written, and the workers take them; what is set aside again is listed as new letters")
-            raise typer.Exit(INTERRUPTED) from None
+            words = "all orders are written, and workers take them; what is set aside again is listed as new letters"
+            raise Interrupted(words) from None
         ends = {number: self._letters[number] for number in self._writer.ends}
         return set_aside_again(self._box.newer(ends))
 

@@ -1,4 +1,4 @@
-"""Records of dead letters, edited before they are taken again. An edit keeps the record's place: whose event it is stays.
+"""Records of dead letters, edited before they are taken again. Where a record lay stays as it is.
 
 What can be mended without an edit is what was wrong here: a limit, a partitioner, a version that did not know a field.
 What was wrong at the source needs an edit, if the source cannot send it again: of one record by hand, of many by a
@@ -42,12 +42,12 @@ def edited(entry: Entry, edits: Sequence[Edit]) -> Record:
 
 
 def with_value(value: bytes) -> Edit:
-    """This value instead."""
+    """Give it another value."""
     return lambda _, record: replace(record, value=value)
 
 
 def with_header(name: str, value: str) -> Edit:
-    """This header instead of all of its name, whatever the case: two of one name may contradict each other."""
+    """Set a header, instead of all of its name whatever the case: two of one name may contradict each other."""
 
     def edit(_: Entry, record: Record) -> Record:
         others = (header for header in record.headers if header[0].lower() != name.lower())
@@ -77,7 +77,7 @@ def through(command: str) -> Edit:
 
 def _run(arguments: list[str], entry: Entry, record: Record) -> bytes:
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  it is the caller's own program
             arguments,
             input=record.value or b"",
             capture_output=True,
