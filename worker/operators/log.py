@@ -1,0 +1,211 @@
+"""Parts of topics, read once from offset to offset: what operators' commands look at.
+
+Committed records only, by a client that is in no consumer group and so disturbs none. Where a part ends is asked with
+`read_uncommitted`, as the last committed offset may lag behind a commit that has returned; a part with an open
+transaction in it is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
+
+from contracts.events import Record
+from worker.errors import Refused
+from worker.header_names import accept_any_header_name
+from worker.kafka import CONSUMER_OPTIONS
+from worker.kafka_clients import all_or_none
+from worker.ports import TopicPartition as Place
+from worker.reading import Gap
+from worker.refusals import refusal_of, unreachable
+from worker.settings import KafkaSettings
+
+POLL_MS: Final = 500
+CALL_TIMEOUT_MS: Final = 15_000
+"""For a question about the offsets of many partitions."""
+SILENCE_S: Final = 60.0
+"""How long nothing may come although there is something. A transaction that holds it up ends within 15 minutes at
+most, by the broker's `transaction.max.timeout.ms`; who waits for one is told by `status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Offsets of a partition: from `start` to before `end`."""
+
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return max(0, self.end - self.start)
+
+
+class LogReader:
+    """Reads parts of topics. Every call may raise KafkaUnreachable and Refused.
+
+    `on_gap` is told of records that were deleted before they could be read.
+    """
+
+    def __init__(self, settings: KafkaSettings, on_gap: Callable[[Gap], None] = lambda _: None) -> None:
+        accept_any_header_name()
+        self._settings = settings
+        self._on_gap = on_gap
+        self._parts: dict[Place, Part] = {}
+        self._held: set[Place] = set()
+        self._moved_at = 0.0
+        try:
+            with all_or_none() as make:
+                options = CONSUMER_OPTIONS | settings.client_options()
+                more = {"client_id": "restore-projector-operator", "fetch_max_wait_ms": settings.fetch_max_wait_ms}
+                self._committed = make(KafkaConsumer, **options, **more)
+                self._all = make(KafkaConsumer, **options | {"isolation_level": "read_uncommitted"}, **more)
+        except KafkaError as error:
+            raise unreachable(settings, error) from error
+
+    # Where parts begin and end
+
+    def begins(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The first offsets that are still there."""
+        return self._offsets(self._all.beginning_offsets, places)
+
+    def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The next offsets to be written, records of open transactions included."""
+        return self._offsets(self._all.end_offsets, places)
+
+    def at(self, places: Iterable[Place], time_ms: int) -> dict[Place, int | None]:
+        """The first offsets whose records have this timestamp or a later one; None where there is none."""
+        asked = dict.fromkeys((TopicPartition(*place) for place in places), max(time_ms, 0))
+        found = self._ask(lambda: self._all.offsets_for_times(asked, timeout_ms=CALL_TIMEOUT_MS)) if asked else {}
+        return {
+            (tp.topic, tp.partition): None if answer is None else int(answer.offset) for tp, answer in found.items()
+        }
+
+    def _offsets(self, ask: Callable[..., Mapping[TopicPartition, int]], places: Iterable[Place]) -> dict[Place, int]:
+        asked = [TopicPartition(*place) for place in places]
+        found = self._ask(lambda: ask(asked, timeout_ms=CALL_TIMEOUT_MS)) if asked else {}
+        return {(tp.topic, tp.partition): int(offset) for tp, offset in found.items()}
+
+    def _ask(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except KafkaError as error:
+            raise unreachable(self._settings, error) from error
+
+    # Reading
+
+    def read(self, parts: Mapping[Place, Part]) -> Iterator[list[Record]]:
+        """The records of these parts, as they come: each part's in its order."""
+        self.begin(parts)
+        while not self.done:
+            yield self.poll()
+
+    def begin(self, parts: Mapping[Place, Part]) -> None:
+        """Read these parts from now on."""
+        self._parts = {place: part for place, part in parts.items() if len(part)}
+        self._held = set()
+        self._moved_at = time.monotonic()
+        self._committed.assign([TopicPartition(*place) for place in self._parts])
+        for place, part in self._parts.items():
+            self._committed.seek(TopicPartition(*place), part.start)
+
+    @property
+    def done(self) -> bool:
+        """All parts were read to their ends."""
+        return not self._parts
+
+    def ended(self, place: Place) -> bool:
+        """Nothing of this place is still to come."""
+        return place not in self._parts
+
+    def remaining(self) -> int:
+        """How many offsets are still to be read."""
+        return sum(map(len, self._parts.values()))
+
+    def hold(self, places: Iterable[Place]) -> None:
+        """Do not fetch from these for now, from all others."""
+        self._held = set(places)
+
+    def poll(self) -> list[Record]:
+        """What has come of the parts."""
+        assigned = self._committed.assignment()
+        held = [tp for tp in assigned if self._is_still((tp.topic, tp.partition))]
+        self._committed.resume(*(tp for tp in assigned if tp not in held))
+        self._committed.pause(*held)
+        try:
+            polled = self._committed.poll(POLL_MS)
+        except KafkaConnectionError:
+            polled = {}
+        except OffsetOutOfRangeError as error:
+            self._skip(error)
+            polled = {}
+        except TopicAuthorizationFailedError as error:
+            raise Refused("\n".join(refusal_of("Read", "topic", name) for name in sorted(error.args[0]))) from error
+        except KafkaError as error:
+            raise unreachable(self._settings, error) from error
+        found = [record for tp, records in polled.items() for record in self._within(tp, records)]
+        self._note_positions()
+        return found
+
+    def _is_still(self, place: Place) -> bool:
+        return place not in self._parts or place in self._held
+
+    def _within(self, tp: TopicPartition, records: list[Any]) -> Iterator[Record]:
+        part = self._parts.get((tp.topic, tp.partition))
+        if part is not None:
+            yield from (_record(record) for record in records if part.start <= record.offset < part.end)
+
+    def _note_positions(self) -> None:
+        """Note how far the reader came, markers and taken back records included."""
+        for place, part in list(self._parts.items()):
+            reached = self._position(place)
+            if reached != part.start:
+                self._moved_at = time.monotonic()
+                self._parts[place] = Part(reached, part.end)
+            if reached >= part.end:
+                del self._parts[place]
+        if self._parts and not self._held and time.monotonic() - self._moved_at > SILENCE_S:
+            raise unreachable(self._settings, KafkaError(self._silence()))
+
+    def _position(self, place: Place) -> int:
+        tp = TopicPartition(*place)
+        return int(self._ask(lambda: self._committed.position(tp, timeout_ms=CALL_TIMEOUT_MS)))
+
+    def _silence(self) -> str:
+        (topic, number), part = next(iter(self._parts.items()))
+        return (
+            f"for {SILENCE_S:.0f} s it gave nothing of {topic} partition {number} from offset {part.start} to "
+            f"{part.end}; an open transaction does that, and `restore-projector status` shows it"
+        )
+
+    def _skip(self, error: OffsetOutOfRangeError) -> None:
+        """Go on from where the log begins, and say so."""
+        lost = [(tp.topic, tp.partition) for tp in error.args[0]]
+        for place, low in self.begins(lost).items():
+            part = self._parts.get(place)
+            if part is not None:
+                self._on_gap(Gap(*place, part.start, low))
+                self._parts[place] = Part(low, part.end)
+        self.begin(dict(self._parts))  # it may hold records of other partitions that it will not return again
+
+    def close(self) -> None:
+        for client in (self._committed, self._all):
+            with suppress(KafkaError, OSError):
+                client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _record(record: Any) -> Record:
+    return Record(
+        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
+    )
