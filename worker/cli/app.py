@@ -9,12 +9,12 @@ import typer
 from worker.cli import (
     config,
     contracts,
-    deadletters,
     decide,
     demo,
     dev,
     explain,
     rebuild,
+    recompute,
     run,
     simulate,
     status,
@@ -55,19 +55,22 @@ def restore_projector(
     """
 
 
-for module in (
+MODULES = (
     run,
     topics,
     decide,
     explain,
     status,
     watch,
-    deadletters,
+    recompute,
     rebuild,
     simulate,
     demo,
     dev,
     contracts,
     config,
-):
+)
+"""In the order in which `--help` lists them."""
+
+for module in MODULES:
     module.add_to(app)
