@@ -43,6 +43,14 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """What could have been published of a run at a revision; a `value` of None is a tombstone."""
+
+    revision: int
+    published: Published
+
+
+@dataclass(frozen=True, slots=True)
 class Indexed:
     """What the store's indexes say of a run; `changed_at` in ms. `unfinished`: something is still awaited of it."""
 
@@ -57,12 +65,13 @@ class Indexed:
 class Folded:
     """What one partition must hold.
 
-    `documents`: of each run key, what could have been published at each revision; a batch shows only its last.
+    `documents`: of each run key, what could have been published one after the other; a batch shows only its last.
+    Revisions grow, but that a run which operators had forgotten begins again at 1.
     `internal`: the records there are at the end, and `deadlines` theirs. `letters`: by the dead letter's own source;
     `outcomes`: of every input record. `next_deadline`: the first that is not due yet, in ms.
     """
 
-    documents: dict[str, dict[int, Published]] = field(default_factory=lambda: defaultdict(dict))
+    documents: dict[str, list[Version]] = field(default_factory=lambda: defaultdict(list))
     internal: dict[str, bytes] = field(default_factory=dict)
     deadlines: dict[str, int] = field(default_factory=dict)
     changes: dict[str, list[Published]] = field(default_factory=lambda: defaultdict(list))
@@ -74,8 +83,8 @@ class Folded:
 
     def last_document(self, run: str) -> Published | None:
         """What the state topic must end with for a run; None if it never had a document."""
-        by_revision = self.documents.get(run)
-        return by_revision[max(by_revision)] if by_revision else None
+        versions = self.documents.get(run)
+        return versions[-1].published if versions else None
 
 
 def fold(
@@ -144,8 +153,7 @@ class _Folding:
         """Note what the last step has changed."""
         for key, _ in list(self._workspace.changes()):
             if key.kind == "run":
-                revision, published = self._published(key)
-                self._folded.documents[str(key)][revision] = published
+                self._folded.documents[str(key)].append(self._version(key))
         self._workspace._changed.clear()
         for change in self._effects.changes:
             headers = change_headers(change.body, self._topics.prefix, change.traceparent)
@@ -157,11 +165,11 @@ class _Folding:
             self._folded.letters[record.topic, record.partition, record.offset].append((record, tuple(headers)))
         self._effects.letters.clear()
 
-    def _published(self, key: Key) -> tuple[int, Published]:
+    def _version(self, key: Key) -> Version:
         traceparent = self._effects.traceparents.get(key)
         headers: Headers = () if traceparent is None else (("traceparent", traceparent.encode()),)
         record = self._workspace.run(key.tenant, key.id)
         if record is not None:
-            return record.revision, Published(encode(current_document(self._workspace, record)), headers)
+            return Version(record.revision, Published(encode(current_document(self._workspace, record)), headers))
         revision = self._effects.removed[key]
-        return revision, Published(None, (*headers, ("revision", b"%d" % revision)))
+        return Version(revision, Published(None, (*headers, ("revision", b"%d" % revision))))

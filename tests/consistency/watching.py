@@ -1,8 +1,9 @@
-"""A reader beside the work: whatever it sees in Redis was committed, and revisions do not go back (invariant 7)."""
+"""A reader beside the work: whatever it sees in Redis was committed, and nothing goes back (invariant 7)."""
 
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,18 +31,29 @@ class Watched:
     looks: int = 0
 
     def violations(self, state_log: Sequence[Record]) -> Iterator[str]:
-        """What was never committed, and what went back, given all committed records of the state topic."""
-        committed = {(record.key, record.value) for record in state_log}
+        """What was never committed, and what went back, given all committed records of the state topic in their order.
+
+        By their order and not by revisions, as a run that operators had forgotten begins again at 1.
+        """
+        committed: dict[bytes, list[bytes | None]] = defaultdict(list)
+        for record in state_log:
+            committed[record.key or b""].append(record.value)
         for (number, generation, run), seen in self.documents.items():
             place = f"Redis partition {number} generation {generation} run {run}"
-            last = 0
+            log = committed[run.encode()]
+            at = 0
             for value in seen:
                 revision = decode(value)["revision"]
-                if (run.encode(), value) not in committed:
+                if value not in log:
                     yield f"{place}: a reader saw revision {revision}, which was never committed: {value[:200]!r}"
-                if revision < last:
-                    yield f"{place}: a reader saw revision {revision} after {last}"
-                last = revision
+                elif value not in log[at:]:
+                    yield f"{place}: a reader saw revision {revision} after {_last_revision(log[:at])}"
+                else:
+                    at = log.index(value, at)
+
+
+def _last_revision(log: list[bytes | None]) -> int | None:
+    return next((int(decode(value)["revision"]) for value in reversed(log) if value is not None), None)
 
 
 @contextmanager

@@ -13,9 +13,11 @@ from itertools import count
 from random import Random
 from typing import Final
 
+from contracts.commands import ForgetKind, ForgetWhat
 from contracts.events import Record
 from contracts.facts import ATTENTION_STATES
 from contracts.ids import partition_of
+from contracts.orders import Order, dismiss_order, forget_order
 from contracts.times import format_time
 from contracts.topics import Topics
 from tests.simulation.counters import Counters
@@ -53,6 +55,9 @@ KINDS: Final = (
     "garbage",
     "replay",
     "recompute",
+    "forget a sequence",
+    "forget everything",
+    "dismissal",
     "record too large",
     "late record",
     "record from the future",
@@ -90,6 +95,9 @@ class Inputs:
             (3, "garbage", self._garbage),
             (2, "replay", self._replay),
             (2, "recompute", self._recompute),
+            (3, "forget a sequence", self._forget_sequence),
+            (2, "forget everything", self._forget_everything),
+            (1, "dismissal", self._dismissal),
         ]
         self._weights = [weight for weight, _, _ in kinds]
         self._kinds: list[tuple[str, Callable[[str, int], Record]]] = [(name, make) for _, name, make in kinds]
@@ -221,3 +229,27 @@ class Inputs:
         number = partition_of(tenant, PARTITIONS, "murmur2")
         value = encode({"restore_run_id": self._choose.choice(RUNS)})
         return Record(TOPICS.ops, number, -1, 0, tenant.encode(), value, (("op", b"recompute"),))
+
+    def _forget_sequence(self, tenant: str, now: int) -> Record:
+        return self._forget(tenant, "sequence")
+
+    def _forget_everything(self, tenant: str, now: int) -> Record:
+        return self._forget(tenant, "everything")
+
+    def _forget(self, tenant: str, what: ForgetWhat) -> Record:
+        """Of any one entity, also of one that was never there."""
+        kinds: list[tuple[ForgetKind, tuple[str, ...]]] = [
+            ("run", RUNS), ("deleted-run", RUNS), ("operation", OPERATIONS), ("snapshot", SNAPSHOTS),
+        ]  # fmt: skip
+        kind, ids = self._choose.choice(kinds)
+        number = partition_of(tenant, PARTITIONS, "murmur2")
+        return _record(forget_order(number, tenant, kind, self._choose.choice(ids), what))
+
+    def _dismissal(self, tenant: str, now: int) -> Record:
+        number = partition_of(tenant, PARTITIONS, "murmur2")
+        key = self._choose.choice((None, tenant.encode(), b"t-nobody"))
+        return _record(dismiss_order(number, key, self._choose.randint(0, 99)))
+
+
+def _record(order: Order) -> Record:
+    return Record(TOPICS.ops, order.partition, -1, 0, order.key, order.value, order.headers)

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from contracts.commands import Forget
 from contracts.decision import decode, encode
 from contracts.events import Record
 from contracts.letters import read_letter
@@ -114,9 +115,20 @@ class Watcher:
             name = applied.partition, applied.after.generation, write.key
             revision = _revision(write.value)
             seen = max(self._revisions.get(name, 0), 0 if replaced is None else _revision(replaced))
-            if revision < seen:
+            if revision < seen and not self._is_forgotten(applied.partition, write.key):
                 self._world.violated(f"7: {write.key} went from revision {seen} back to {revision}")
             self._revisions[name] = revision
+
+    def _is_forgotten(self, partition: int, run: Key) -> bool:
+        """Whether an order that was taken lets this run begin again at 1; at rest it is told whether that was right."""
+        place = TOPICS.ops, partition
+        taken = self._world.broker.committed.get(place)
+        for record in self._world.broker.logs[place].everything():
+            if taken is not None and record.offset < taken.offset and record.key == run.tenant.encode():
+                event = self._world.decode(record).event
+                if isinstance(event, Forget) and (event.id, event.what) == (run.id, "everything"):
+                    return True
+        return False
 
     def _is_restored_when_it_says_so(self, applied: Applied) -> None:
         state, internal = self._must_reach.get((applied.partition, applied.after.generation), (0, 0))

@@ -192,14 +192,13 @@ class Site:
         for record in self._records(TOPICS.decision_changes, number):
             changes[(record.key or b"").decode()].append(record.value)
         assert changes == {run: [change.value for change in chain] for run, chain in folded.changes.items()}
-        revisions: dict[str, int] = {}
+        ends: dict[str, int] = dict.fromkeys(folded.documents, -1)
         for record in self._records(TOPICS.decision_state, number):
             run = (record.key or b"").decode()
             revision, published = _published(record)
-            assert revision > revisions.get(run, 0)
-            revisions[run] = revision
-            assert published == folded.documents[run][revision].value
-        assert revisions == {run: max(by_revision) for run, by_revision in folded.documents.items()}
+            versions = [(version.revision, version.published.value) for version in folded.documents[run]]
+            ends[run] = versions.index((revision, published), ends[run] + 1)
+        assert ends == {run: len(versions) - 1 for run, versions in folded.documents.items()}
         internal = {(r.key or b"").decode(): r.value for r in self._records(TOPICS.internal, number)}
         assert {key: value for key, value in internal.items() if value is not None} == folded.internal
         letters = sorted(_source(record) for record in self._records(TOPICS.dead_letters, number))
