@@ -65,7 +65,7 @@ def advance(workspace: Workspace, effects: Effects, input: Input, present: int) 
         case Forget():
             return "applied" if forget(workspace, effects, event, input.at) else "ignored"
         case Recompute():
-            return _recompute(workspace, effects, event, input)
+            return recompute(workspace, effects, event, input.at)
         case Rejected():
             _set_aside(effects, input.record, event.reason, event.detail)
             if event.marks is not None and _is_news(workspace, event.marks):
@@ -162,16 +162,20 @@ def _fall_due(workspace: Workspace, effects: Effects, due: int, key: Key) -> Non
             raise AssertionError(f"a record without deadline fell due: {key}")
 
 
-def _recompute(workspace: Workspace, effects: Effects, event: Recompute, input: Input) -> Outcome:
-    """Decide a run again from its facts; only if its document would be another one, policy aside, is it applied."""
-    record = workspace.run(event.tenant_id, event.id)
+def recompute(workspace: Workspace, effects: Effects, order: Recompute, at: int) -> Outcome:
+    """Decide a run again from its facts; only if its document would be another one, policy aside, is it applied.
+
+    `at`: when, in ms; a recompute that no record has asked for happens at stream time.
+    """
+    record = workspace.run(order.tenant_id, order.id)
     if record is None or record.stored is None:
         return "ignored"
     fresh = current_document(workspace, record)
     if _but_policy(fresh) == _but_policy(record.stored):
         return "ignored"
-    cause = Cause("restore_run", event.id, record.run.sequence, input.at, "recompute", event.traceparent)
+    cause = Cause("restore_run", order.id, record.run.sequence, at, "recompute", order.traceparent)
     decide_again(workspace, effects, record, cause)
+    effects.counts["recomputed"] += 1
     return "applied"
 
 

@@ -43,7 +43,7 @@ class Effects:
     removed: dict[Key, int] = field(default_factory=dict)
     """Of each run that was removed, the revision which that took, for its tombstone's header."""
     counts: Counter[str] = field(default_factory=Counter)
-    """decided, expired, forgotten, evicted, marked: how often each happened."""
+    """decided, expired, forgotten, evicted, marked, recomputed: how often each happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from typing import Any
 from contracts.decision import SCHEMA, SEVERITY, Origin, State, direction
 from contracts.facts import Entity, Facts
 from contracts.times import format_time
+from projections import rules
 from projections.document import describe
 from projections.matrix import WORDS
 from projections.record import RunRecord
-from projections.rules import POLICY, Rule
+from projections.rules import Rule
 
 
 def state_document(record: RunRecord, facts: Facts, rule: Rule) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def state_document(record: RunRecord, facts: Facts, rule: Rule) -> dict[str, Any
         "timeline": [
             {"revision": t.revision, "state": t.state, "changed_at": format_time(t.changed_at)} for t in record.timeline
         ],
-        "policy": POLICY,
+        "policy": rules.POLICY,
         "changed_at": format_time(record.changed_at),
         "updated_at": format_time(record.updated_at),
     }

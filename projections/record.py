@@ -33,6 +33,7 @@ from contracts.facts import (
 )
 from contracts.ids import internal_key, run_key
 from contracts.times import parse_time
+from projections.formats import DOCUMENT, INTERNAL, Value, upgraded
 
 Kind = Literal["run", "deleted-run", "operation", "snapshot"]
 INTERNAL_KINDS: Final[tuple[Kind, ...]] = ("deleted-run", "operation", "snapshot")
@@ -135,11 +136,15 @@ def own_mark(run_id: str) -> str:
 
 
 def decode_record(key: Key, data: bytes) -> Record:
-    """A stored record from its bytes; raises KeyError, TypeError or ValueError if they are none of ours."""
-    value = decode(data)
+    """A stored record from its bytes, of whatever format up to ours.
+
+    Raises KeyError, TypeError or ValueError if they are none of ours, NewerFormat if they are a newer version's.
+    """
+    stored = decode(data)
+    if key.kind == "run":
+        return _run_from_json(stored, upgraded(DOCUMENT, stored))
+    value = upgraded(INTERNAL, stored)
     match key.kind:
-        case "run":
-            return _run_from_json(value)
         case "deleted-run":
             return DeletedRun(value["sequence"], value["revision"], value["changed_at"], value["updated_at"])
         case "operation":
@@ -150,7 +155,7 @@ def decode_record(key: Key, data: bytes) -> Record:
             )
 
 
-def _run_from_json(value: dict[str, Any]) -> RunRecord:
+def _run_from_json(stored: dict[str, Any], value: Value) -> RunRecord:
     inputs = value["diagnostics"]["inputs"]
     run = run_from_json(inputs["restore_run"])
     return RunRecord(
@@ -162,7 +167,7 @@ def _run_from_json(value: dict[str, Any]) -> RunRecord:
         timeline=[Transition(t["revision"], t["state"], parse_time(t["changed_at"])) for t in value["timeline"]],
         changed_at=parse_time(value["changed_at"]),
         updated_at=parse_time(value["updated_at"]),
-        stored=value,
+        stored=stored,
     )
 
 
@@ -180,7 +185,8 @@ def _operation_record_from_json(value: dict[str, Any]) -> OperationRecord:
 
 def encode_internal(record: InternalRecord) -> bytes:
     """The bytes of an internal record, for the internal topic and the store alike."""
-    return encode(_internal_to_json(record))
+    value = _internal_to_json(record)
+    return encode(value if INTERNAL.present == 1 else {"format": INTERNAL.present, **value})
 
 
 def _internal_to_json(record: InternalRecord) -> dict[str, Any]:

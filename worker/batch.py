@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from contracts.commands import Recompute
 from contracts.decision import encode
 from contracts.documents import change_headers
 from contracts.events import Record
 from contracts.letters import letter_headers
 from contracts.topics import Topics
-from projections.advance import Effects, Input, Outcome, advance, advance_time, current_document
+from projections.advance import Effects, Input, Outcome, advance, advance_time, current_document, recompute
 from projections.closure import read_closure, starting_keys
+from projections.formats import NewerFormat
 from projections.record import (
     DeletedRun,
     Key,
@@ -30,9 +32,9 @@ from projections.record import (
 from projections.record import Record as StoreRecord
 from projections.rules import is_unfinished
 from projections.workspace import Workspace
-from worker.errors import StoreDamaged
+from worker.errors import DecidedByNewer, StoreDamaged
 from worker.partition import Partition
-from worker.ports import Output, Position, Store, Stored, StoredInternal, StoredRun
+from worker.ports import Output, Policies, Position, Store, Stored, StoredInternal, StoredRun
 
 MAX_LOADED: Final = 50_000
 """Records that a batch may read: at 3 KB each 150 MB, which only operations with hundreds of runs come near."""
@@ -58,6 +60,8 @@ class Batch:
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     """How many records of each input topic ended in which way."""
     effects: Effects = field(default_factory=Effects)
+    policies: Policies | None = None
+    """What is to be committed of the partition's policies; None: what is known of them."""
 
     def position_after(self, offsets: Sequence[int], topics: Topics) -> Position:
         """Where the store is once this batch's writes are in it, given the offset of each output."""
@@ -105,6 +109,8 @@ class Batcher:
         inputs = [self._to_input(record) for record in records]
         workspace, inputs, until = self._load(partition, inputs, present, until)
         effects = Effects()
+        if partition.recompute is not None:
+            self._decide_again(workspace, effects, (key for key in workspace.existing() if key.kind == "run"))
         outcomes: Counter[tuple[str, Outcome]] = Counter()
         used = 0
         for input in inputs:
@@ -118,6 +124,30 @@ class Batcher:
         batch = Batch(partition, taken, stream_time=workspace.stream_time, outcomes=outcomes, effects=effects)
         self._collect(batch, workspace, effects)
         return batch
+
+    def recompute(self, partition: Partition, runs: Sequence[Key]) -> tuple[Batch, int]:
+        """Decide these runs again by their stored facts, and how many of them it were, from the first on.
+
+        Raises as `prepare`.
+        """
+        while True:
+            workspace = Workspace(partition.stream_time, deletion_memory_ms=self._deletion_memory_ms)
+            if read_closure(workspace, runs, lambda keys: self._read(partition, keys), MAX_LOADED):
+                break
+            assert len(runs) > 1, "what one run needs is bounded by MAX_LINKS"
+            runs = runs[: len(runs) // 2]
+        _check(partition.number, workspace, [])
+        effects = Effects()
+        self._decide_again(workspace, effects, runs)
+        batch = Batch(partition, (), stream_time=partition.stream_time, effects=effects)
+        self._collect(batch, workspace, effects)
+        return batch, len(runs)
+
+    @staticmethod
+    def _decide_again(workspace: Workspace, effects: Effects, runs: Iterable[Key]) -> None:
+        """What the rules have changed is told as that (origin `recompute`), before anything live comes to it."""
+        for key in runs:
+            recompute(workspace, effects, Recompute(key.tenant, key.id), workspace.stream_time)
 
     def _load(
         self, partition: Partition, inputs: list[Input], present: int, until: int | None
@@ -153,6 +183,8 @@ class Batcher:
                 continue
             try:
                 yield decode_record(key, data)
+            except NewerFormat as error:
+                raise DecidedByNewer(partition.number, f"{error.family} format", error.found, error.ours) from error
             except (KeyError, TypeError, ValueError) as error:
                 raise StoreDamaged(partition.number, f"{key} cannot be read: {error!r}") from error
 

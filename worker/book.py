@@ -19,7 +19,7 @@ from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
 from contracts.letters import MEANINGS, REASONS, Reason
-from worker.errors import OffsetOutOfRange, ProjectorError
+from worker.errors import DecidedByNewer, OffsetOutOfRange, ProjectorError
 from worker.logs import Events
 from worker.metrics import Metrics
 from worker.settings import Settings, describe_settings
@@ -48,6 +48,7 @@ REMEDIES: Final[dict[Reason, str]] = {
 _SAMPLES: Final[dict[str, object]] = {
     "str": "error", "str | None": "", "int": 0, "float": 0.0, "bool": True, "Reason": "not_json",
     "Sequence[int]": [], "Mapping[str, int]": {}, "OffsetOutOfRange": OffsetOutOfRange("", 0, 0, 0, 0),
+    "DecidedByNewer": DecidedByNewer(0, "", 0, 0),
 }  # fmt: skip
 """An argument of each type that an event's method takes; errors beside, as their kind makes the level."""
 

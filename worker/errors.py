@@ -13,9 +13,10 @@
     ├── PositionMoved             the store is not where we left it: take over again
     ├── StoreDamaged              what the store holds contradicts itself: restore the partition in full
     ├── OffsetOutOfRange          an input's log does not hold the committed offset: stop the partition
+    ├── DecidedByNewer            a newer version has decided in a partition: stop it here, a newer one has to go on
     └── RecordTooLarge            Kafka refuses a record by its size: it becomes a dead letter
 
-Those with an exit code end a command; the last four are for the loop. The adapters translate what their
+Those with an exit code end a command; the last five are for the loop. The adapters translate what their
 libraries raise; nothing else in this project knows those libraries' exceptions. Our own bugs are
 assertions and are not in here.
 """
@@ -144,4 +145,23 @@ class OffsetOutOfRange(ProjectorError):
         super().__init__(
             f"{topic} partition {partition}: the committed offset is {offset}, the log holds {low} to {high}; "
             "records were lost before they were read, or the topic was made anew. Reset the group's offset to go on"
+        )
+
+
+class DecidedByNewer(ProjectorError):
+    """A worker of a newer version has decided in a partition, or stored there what only it can read.
+
+    If this one went on, documents would go back and forth between the two. So it stops the partition, and looks again
+    when it is given the partition again. `what`: a policy, or the format of a kind of record; `found` and `ours`: its
+    numbers.
+    """
+
+    def __init__(self, partition: int, what: str, found: int, ours: int) -> None:
+        self.partition = partition
+        self.what = what
+        self.found = found
+        self.ours = ours
+        super().__init__(
+            f"partition {partition} was decided with {what} {found}, and this version has only {what} {ours}: an older"
+            " version must not decide again what a newer one has decided; run a newer version in its place"
         )

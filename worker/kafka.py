@@ -11,7 +11,9 @@ A batch larger than its topic takes is split, and flushing then raises although 
 futures alone. It also refuses to send some records that Kafka takes and that come in (`BoundedProducer.send_any`), and
 to read those with a header name that is not UTF-8 (`worker.header_names`).
 
-Offsets are committed with stream time as their metadata, so that time is as exactly-once as everything else.
+Offsets are committed with stream time and policies as their metadata (`worker.offset_metadata`), so that these are as
+exactly-once as everything else. Each member tells the group with which policy it decides (`PolicyAssignor`), so that
+whoever looks from outside knows why one does not touch a partition.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ from worker import ports
 from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge
 from worker.header_names import accept_any_header_name
 from worker.kafka_clients import Makes, all_or_none, make_client
+from worker.offset_metadata import metadata_of, read_metadata
 from worker.ports import Committed, Ends, LogSlice, Membership, Output
 from worker.refusals import unreachable
 from worker.settings import KafkaSettings
@@ -241,7 +244,7 @@ class KafkaLog:
                 if committed is None or committed.offset < 0:
                     found[tp.topic, tp.partition] = Committed(low[tp], 0)
                 elif low[tp] <= committed.offset <= high[tp]:
-                    found[tp.topic, tp.partition] = Committed(committed.offset, _stream_time(committed.metadata))
+                    found[tp.topic, tp.partition] = Committed(committed.offset, *read_metadata(committed.metadata))
                 else:
                     raise OffsetOutOfRange(tp.topic, tp.partition, committed.offset, low[tp], high[tp])
         return found
@@ -353,7 +356,9 @@ class KafkaLog:
             written = _write(producer, outputs)
             producer.send_offsets_to_transaction(
                 {
-                    TopicPartition(topic, number): OffsetAndMetadata(c.offset, str(c.stream_time), -1)
+                    TopicPartition(topic, number): OffsetAndMetadata(
+                        c.offset, metadata_of(c.stream_time, c.policies), -1
+                    )
                     for (topic, number), c in offsets.items()
                 },
                 token,
@@ -438,14 +443,6 @@ def _record(record: Any) -> Record:
         record.value,
         tuple(record.headers),
     )
-
-
-def _stream_time(metadata: str | None) -> int:
-    """Stream time in ms from a committed offset's metadata.
-
-    0 where somebody else committed, as a reset does, or where the broker keeps none, as the embedded one does.
-    """
-    return int(metadata) if metadata is not None and metadata.isdecimal() else 0
 
 
 def _largest(outputs: Sequence[Output]) -> str:

@@ -20,7 +20,7 @@ from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from contracts.letters import Reason
 from contracts.printable import printable, printable_lines
-from worker.errors import OffsetOutOfRange, ProjectorError
+from worker.errors import DecidedByNewer, OffsetOutOfRange, ProjectorError
 from worker.settings import LogLevel, LogSettings
 
 MAX_ERROR_LENGTH: Final = 500
@@ -190,6 +190,32 @@ class Events:
             offset=error.offset,
             low=error.low,
             high=error.high,
+        )
+
+    def partition_refused(self, error: DecidedByNewer) -> None:
+        """The partition stands still here: a newer version has decided in it, and an older one must not go on there."""
+        self._log.error(
+            "partition_refused", partition=error.partition, what=error.what, found=error.found, ours=error.ours
+        )
+
+    def partition_recomputing(self, *, partition: int, policy: int, before: int, records: int) -> None:
+        """Everything in it is decided again with our policy; `before`: the last such, 0 unknown. It goes on meanwhile.
+
+        `records`: of decision-state, so many are to be looked at.
+        """
+        self._log.info("partition_recomputing", partition=partition, policy=policy, before=before, records=records)
+
+    def partition_recomputed(
+        self, *, partition: int, policy: int, documents: int, published: int, seconds: float
+    ) -> None:
+        """Everything in it is decided with our policy: of so many documents so many differed and were published."""
+        self._log.info(
+            "partition_recomputed",
+            partition=partition,
+            policy=policy,
+            documents=documents,
+            published=published,
+            seconds=round(seconds, 3),
         )
 
     def partitions_lost(self, *, partitions: Sequence[int]) -> None:

@@ -16,20 +16,36 @@ understanding of its own.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 from contracts.events import Record, Rejected
 from contracts.topics import Topics
+from projections import rules
 from projections.advance import Input
 from projections.inputs import InputDecoder
 from worker.batch import Batch, Batcher
-from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge, StoreDamaged, Unfit, Unstable
+from worker.errors import DecidedByNewer, Fenced, OffsetOutOfRange, RecordTooLarge, StoreDamaged, Unfit, Unstable
 from worker.merge import Merge
 from worker.observer import Observer
 from worker.partition import Partition, Phase
-from worker.ports import Clock, Committed, Log, Membership, Output, Position, Store, Stored, TopicPartition
+from worker.policies import completed, found_policies, refuse_newer, touched
+from worker.ports import (
+    Clock,
+    Committed,
+    Log,
+    Membership,
+    Output,
+    Policies,
+    Position,
+    Store,
+    Stored,
+    StoreStatus,
+    TopicPartition,
+)
+from worker.recompute import SLICE_RUNS, TELL_S, Recompute
 from worker.restore import restore_slices, starting_position
 from worker.suspects import Suspects
 
@@ -74,6 +90,7 @@ class _Trouble:
     backoff_s: float = BACKOFF_S[0]
     retry_at: float = 0.0
     damaged: set[int] = field(default_factory=set)
+    newer: dict[int, DecidedByNewer] = field(default_factory=dict)
 
 
 class Worker:
@@ -135,13 +152,17 @@ class Worker:
         self._buffer(records)
         self._restore()
         self._publish(self._batches())
+        self._recompute()
         self._control_flow()
 
     def _poll_timeout_ms(self) -> int:
         """No waiting while there is something to do besides."""
         if self._membership is None or self._unstable_since is not None:
             return UNSTABLE_POLL_MS
-        busy = any(p.phase is Phase.RESTORING or (len(p.merge) and p.waiting_since is None) for p in self.partitions)
+        busy = any(
+            p.phase is Phase.RESTORING or p.recompute is not None or (len(p.merge) and p.waiting_since is None)
+            for p in self.partitions
+        )
         return 0 if busy else min(POLL_TIMEOUT_MS, self._until_next_deadline_ms())
 
     def _until_next_deadline_ms(self) -> int:
@@ -174,6 +195,8 @@ class Worker:
             trouble.backoff_s = min(trouble.backoff_s * 2, BACKOFF_S[1])
         if isinstance(error, StoreDamaged):
             trouble.damaged.add(error.partition)
+        if isinstance(error, DecidedByNewer):
+            trouble.newer[error.partition] = error
         self._log.pause((topic, number) for number in self._partitions for topic in self._topics.inputs)
         self._membership = None
         self._partitions = {}
@@ -196,36 +219,52 @@ class Worker:
         ends = self._log.ends(numbers)
         log_id = self._log.log_id()
         for number in numbers:
-            offsets = committed[number]
             partition = Partition(number, Merge(self._topics.inputs), {}, 0, ends[number], NOWHERE)
-            if isinstance(offsets, OffsetOutOfRange):
-                partition.become(Phase.STOPPED)
-                self._observer.stopped(offsets)
-            else:
-                distrusted = number in self._trouble.damaged
-                partition.position, reason = starting_position(
-                    self._store,
-                    number,
-                    statuses[number],
-                    ends[number],
-                    log_id,
-                    self._clock.now_ms(),
-                    distrusted=distrusted,
-                )
-                status = statuses[number]
-                if reason is None and status is not None:
-                    partition.applied_at = status.applied_at
-                else:  # what others have published until the store was removed is to be in it as well
-                    partition.applied_at = self._turn_began_ms
-                    partition.ends = self._log.ends([number])[number]
-                self._trouble.damaged.discard(number)
-                partition.offsets = {topic: c.offset for topic, c in offsets.items()}
-                partition.stream_time = max(c.stream_time for c in offsets.values())
-                partition.become(Phase.RESTORING)
-                self._observer.restoring(partition, reason)
             self._partitions[number] = partition
+            offsets = committed[number]
+            if isinstance(offsets, OffsetOutOfRange):
+                self._stop(partition, offsets)
+                continue
+            try:
+                self._begin_restore(partition, offsets, statuses[number], log_id)
+            except DecidedByNewer as error:
+                self._stop(partition, error)
         self._membership = membership
         self._observer.taken_over(membership.generation, self.partitions)
+
+    def _begin_restore(
+        self, partition: Partition, offsets: Mapping[str, Committed], status: StoreStatus | None, log_id: str
+    ) -> None:
+        """Find where the partition stands, in Kafka and in the store. Raises DecidedByNewer."""
+        number = partition.number
+        if (found_out := self._trouble.newer.pop(number, None)) is not None:
+            raise found_out
+        partition.policies = found_policies(offsets.values(), status)
+        refuse_newer(number, partition.policies)
+        partition.position, reason = starting_position(
+            self._store,
+            number,
+            status,
+            partition.ends,
+            log_id,
+            self._clock.now_ms(),
+            distrusted=number in self._trouble.damaged,
+        )
+        if reason is None and status is not None:
+            partition.applied_at = status.applied_at
+        else:  # what others have published until the store was removed is to be in it as well
+            partition.applied_at = self._turn_began_ms
+            partition.ends = self._log.ends([number])[number]
+        self._trouble.damaged.discard(number)
+        partition.offsets = {topic: c.offset for topic, c in offsets.items()}
+        partition.stream_time = max(c.stream_time for c in offsets.values())
+        partition.become(Phase.RESTORING)
+        self._observer.restoring(partition, reason)
+
+    def _stop(self, partition: Partition, error: OffsetOutOfRange | DecidedByNewer) -> None:
+        """The partition stands still, the others go on; when it is taken over again, it is looked at anew."""
+        partition.become(Phase.STOPPED)
+        self._observer.stopped(error)
 
     def _committed(self, number: int) -> dict[str, Committed] | OffsetOutOfRange:
         try:
@@ -238,11 +277,15 @@ class Worker:
         until = self._clock.monotonic() + RESTORE_BUDGET_S
         restoring = [p for p in self.partitions if p.phase is Phase.RESTORING]
         while restoring and self._clock.monotonic() < until:
-            counts = restore_slices(self._log, self._store, self._clock, restoring)
-            for partition in restoring:
-                self._observer.restored_slice(partition.number, counts[partition.number])
-                if partition.is_restored:
-                    self._run(partition)
+            try:
+                counts = restore_slices(self._log, self._store, self._clock, restoring)
+            except DecidedByNewer as error:
+                self._stop(self._partitions[error.partition], error)
+                counts = {}
+            for number, count in counts.items():
+                self._observer.restored_slice(number, count)
+                if self._partitions[number].is_restored:
+                    self._run(self._partitions[number])
             restoring = [p for p in restoring if p.phase is Phase.RESTORING]
 
     def _run(self, partition: Partition) -> None:
@@ -250,6 +293,53 @@ class Worker:
         self._log.resume_at({(topic, partition.number): offset for topic, offset in partition.offsets.items()})
         partition.become(Phase.RUNNING)
         self._observer.running(partition)
+        if partition.policies.complete < rules.POLICY:
+            self._begin_recompute(partition)
+
+    # Deciding again
+
+    def _begin_recompute(self, partition: Partition) -> None:
+        """All that the log holds by now was decided with an older policy, or may have been; see `worker.recompute`."""
+        end, low = partition.position.state, partition.ends.low_state
+        begin = max(low, partition.policies.reached)
+        if begin >= end:
+            partition.policies = completed(partition.policies)
+            return
+        now = self._clock.monotonic()
+        at = Position("", begin, partition.position.internal)
+        partition.recompute = Recompute(low, at, end, began_at=now, told_at=now)
+        self._observer.recomputing(partition)
+
+    def _recompute(self) -> None:
+        """A slice of one partition, in a transaction of its own beside the live ones."""
+        running = [p for p in self.partitions if p.recompute is not None]
+        if not running or any(p.phase is Phase.RESTORING for p in self.partitions):
+            return
+        partition = running[0]
+        work = partition.recompute
+        assert work is not None, "chosen by it"
+        if not work.pending and not work.is_read:
+            work.take(self._log.read({partition.number: work.at})[partition.number])
+        batch, used = self._batcher.recompute(partition, list(islice(work.pending, SLICE_RUNS)))
+        for _ in range(used):
+            work.pending.popleft()
+        self._publish_recomputed(partition, work, batch)
+
+    def _publish_recomputed(self, partition: Partition, work: Recompute, batch: Batch) -> None:
+        """What differs is published at once; how far it has come now and then, and that it is done."""
+        now = self._clock.monotonic()
+        done = work.is_read and not work.pending
+        if not (batch.outputs or done or now - work.told_at >= TELL_S):
+            return
+        reached = partition.policies.reached if work.pending else work.reached
+        policies = replace(touched(partition.policies), reached=reached)
+        batch.policies = completed(policies) if done else policies
+        self._publish([batch])
+        work.told_at = now
+        work.published += batch.effects.counts["recomputed"]
+        if done:
+            partition.recompute = None
+            self._observer.recomputed(partition, work)
 
     # Merging
 
@@ -370,6 +460,7 @@ class Worker:
             for (topic, number), committed in offsets.items():
                 if number == batch.partition.number:
                     batch.partition.offsets[topic] = committed.offset
+                    batch.partition.policies = committed.policies
             self._suspects.went_through(batch)
         self._trouble.backoff_s = BACKOFF_S[0]
         self._observer.stored(self._clock.monotonic() - committed_at)
@@ -382,24 +473,28 @@ class Worker:
             buffered = partition.merge.next_offset(topic)
             if buffered is None:
                 buffered = max(self._log.next_offset((topic, partition.number)), partition.offsets[topic])
-            after[topic, partition.number] = Committed(buffered, batch.stream_time)
+            after[topic, partition.number] = Committed(buffered, batch.stream_time, _policies_after(batch))
         return after
 
     def _store_batch(self, batch: Batch, written: Sequence[int]) -> None:
         partition = batch.partition
         after = batch.position_after(written, self._topics)
         if batch.writes:
-            self._apply(partition, after, batch.writes)
+            self._apply(partition, after, batch.writes, _newly_touched(batch))
         partition.stream_time = batch.stream_time
         if partition.next_due is not None and partition.next_due <= batch.stream_time:
             self._look_at_store(partition)
         dues = [due for due in (partition.next_due, batch.earliest_due) if due is not None]
         partition.next_due = min(dues, default=None)
 
-    def _apply(self, partition: Partition, after: Position, writes: Sequence[Stored]) -> None:
+    def _apply(
+        self, partition: Partition, after: Position, writes: Sequence[Stored], policy: int | None = None
+    ) -> None:
         """Write and move on, as of when this turn began: who has slept since does not know what the log holds now."""
         at = self._turn_began_ms
-        self._store.apply(partition.number, partition.position, after, writes, restoring=False, applied_at=at)
+        self._store.apply(
+            partition.number, partition.position, after, writes, restoring=False, applied_at=at, policy=policy
+        )
         partition.position, partition.applied_at = after, at
 
     def _control_flow(self) -> None:
@@ -415,3 +510,15 @@ class Worker:
                 elif not full and topic in partition.paused:
                     self._log.resume([(topic, partition.number)])
                     partition.paused.remove(topic)
+
+
+def _policies_after(batch: Batch) -> Policies:
+    """As a batch says, or as they are; whoever publishes anything has touched the partition."""
+    policies = batch.partition.policies if batch.policies is None else batch.policies
+    return touched(policies) if batch.outputs else policies
+
+
+def _newly_touched(batch: Batch) -> int | None:
+    """The policy that the store is to name from now on; None if that stays."""
+    after = _policies_after(batch).touched
+    return None if after == batch.partition.policies.touched else after

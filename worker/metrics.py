@@ -91,6 +91,15 @@ class Metrics:
             "recoveries", "Times that everything in memory was dropped and taken over again."
         )
         self.restores = self._counter("restores", "Restores of a partition's store.", kind=("tail", "full"))
+        self.partitions_recomputing = self._gauge(
+            "partitions_recomputing", "Running partitions of which everything is being decided again by newer rules."
+        )
+        self.recompute_left_records = self._gauge(
+            "recompute_left_records", "Records of decision-state that are still to be looked at for that."
+        )
+        self.recomputed_documents = self._counter(
+            "recomputed_documents", "Documents published again because rules or wording have changed, or on order."
+        )
         self.restored_records = self._counter("restored_records", "Records read from the compacted topics to restore.")
         self.server_up = self._gauge("server_up", "1 while the server answered last time, else 0.", server=SERVERS)
 

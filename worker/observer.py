@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from worker.batch import Batch
-from worker.errors import OffsetOutOfRange
+from worker.errors import DecidedByNewer, OffsetOutOfRange
 from worker.partition import Partition
+from worker.recompute import Recompute
 
 
 class Observer(Protocol):
@@ -25,7 +26,11 @@ class Observer(Protocol):
 
     def running(self, partition: Partition) -> None: ...
 
-    def stopped(self, error: OffsetOutOfRange) -> None: ...
+    def stopped(self, error: OffsetOutOfRange | DecidedByNewer) -> None: ...
+
+    def recomputing(self, partition: Partition) -> None: ...
+
+    def recomputed(self, partition: Partition, work: Recompute) -> None: ...
 
     def published(self, batches: Sequence[Batch], seconds: float) -> None: ...
 

@@ -7,7 +7,8 @@
     TAKING_OVER   the assignment is known, the store's position is not
     RESTORING     the store is behind the log; inputs are paused, reading stops for nobody else's partition
     RUNNING       the store is where the log is; inputs flow
-    STOPPED       its committed offset is outside its input's log: going on would jump, silently
+    STOPPED       its committed offset is outside its input's log: going on would jump, silently; or a newer version has
+                  decided in it: going on would undo that
 
 There is no way back: whatever goes wrong, the partition is dropped with all that is known of it in memory and taken
 over anew (`worker.loop`). So what a `Partition` holds is always what was read or committed since its take-over.
@@ -19,7 +20,8 @@ import enum
 from dataclasses import dataclass, field
 
 from worker.merge import Merge
-from worker.ports import Ends, Position
+from worker.ports import Ends, Policies, Position
+from worker.recompute import Recompute
 
 
 class Phase(enum.Enum):
@@ -31,7 +33,7 @@ class Phase(enum.Enum):
 
 NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.TAKING_OVER: frozenset({Phase.RESTORING, Phase.STOPPED}),
-    Phase.RESTORING: frozenset({Phase.RUNNING}),
+    Phase.RESTORING: frozenset({Phase.RUNNING, Phase.STOPPED}),
     Phase.RUNNING: frozenset(),
     Phase.STOPPED: frozenset(),
 }
@@ -45,7 +47,8 @@ class Partition:
     is earlier (ms), None if there is none. `waiting_since`: monotonic seconds since when an input that holds more than
     was polled has kept the others waiting. `given_up`: where inputs stood that were waited for in vain. `looked_at`:
     monotonic seconds when an idle partition's store was last asked; `applied_at`: the clock's ms when it was last
-    written. `paused`: inputs that are not fetched, as enough of them is in memory.
+    written. `paused`: inputs that are not fetched, as enough of them is in memory. `policies`: what its documents were
+    decided with; `recompute`: while they are being decided again, how far that has come.
     """
 
     number: int
@@ -61,6 +64,8 @@ class Partition:
     looked_at: float = 0.0
     applied_at: int = 0
     paused: set[str] = field(default_factory=set)
+    policies: Policies = field(default_factory=Policies)
+    recompute: Recompute | None = None
 
     def become(self, phase: Phase) -> None:
         assert phase in NEXT[self.phase], f"partition {self.number} went from {self.phase} to {phase}"

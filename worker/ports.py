@@ -36,11 +36,29 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class Policies:
+    """With which policies a partition's documents were decided (`worker.policies`); 0: not known, or with none.
+
+    `touched`: the newest that has decided anything in it; only workers of this one or a newer one go on there.
+    `complete`: the newest with which everything in it was decided again. `reached`: while that is still to be done for
+    `touched`, the offset of decision-state up to which it was.
+    """
+
+    touched: int = 0
+    complete: int = 0
+    reached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
-    """What the last transaction said about an input partition: the next offset, and stream time in ms at that point."""
+    """What the last transaction said about an input partition: the next offset, and how things stood at that point.
+
+    `stream_time`: in ms. `policies`: the same for all inputs of a partition number.
+    """
 
     offset: int
     stream_time: int
+    policies: Policies = Policies()
 
 
 @dataclass(frozen=True, slots=True)

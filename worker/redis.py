@@ -24,8 +24,9 @@ from redis.exceptions import ResponseError
 
 from contracts.decision import STATES, State
 from contracts.ids import split_internal_key
+from projections import rules
 from projections.record import INTERNAL_KINDS, Key, Kind
-from projections.rules import POLICY, UNFINISHED
+from projections.rules import UNFINISHED
 from worker.errors import PositionMoved, RedisUnreachable, StoreDamaged
 from worker.nodes import AWAY, Nodes, reason, refusal
 from worker.ports import LAYOUT, Position, Stored, StoredRun, StoreStatus
@@ -141,7 +142,7 @@ class RedisStore:
     ) -> None:
         position = self.key(partition, "position")
         expected = "" if before is None else before.position.generation
-        args = (expected, start.generation, start.state, start.internal, log_id, applied_at, POLICY, LAYOUT)
+        args = (expected, start.generation, start.state, start.internal, log_id, applied_at, rules.POLICY, LAYOUT)
         self._refuse_moved(
             partition, start, self._call(self._wipe_script, partition, [position, self._nothing(partition)], args)
         )

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from contracts.topics import TOPICS, Topics
+from projections import rules
 from worker.batch import Batch
-from worker.errors import KafkaUnreachable, OffsetOutOfRange, RedisUnreachable
+from worker.errors import DecidedByNewer, KafkaUnreachable, OffsetOutOfRange, RedisUnreachable
 from worker.health import Health
 from worker.logs import Events
 from worker.metrics import PARTITION_STATES, Metrics
 from worker.partition import Partition, Phase
 from worker.ports import Clock
+from worker.recompute import Recompute
 
 IDLE_AFTER_S: Final = 2.0
 """A partition that has decided nothing for so long, and holds nothing, has nothing to do: it is not late."""
@@ -35,14 +37,18 @@ class Reporter:
 
     def turned(self, partitions: Sequence[Partition]) -> None:
         phases = Counter(p.phase.value for p in partitions)
+        recomputing = sum(p.recompute is not None for p in partitions)
         self._health.turned()
         if len(partitions) == phases[Phase.RUNNING.value] and self._owned == [p.number for p in partitions]:
-            self._health.ready(True, f"{len(partitions)} partitions run")
+            again = f", {recomputing} decide everything again" if recomputing else ""
+            self._health.ready(True, f"{len(partitions)} partitions run{again}")
         else:
             detail = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
             self._health.ready(False, detail or "waiting for the group")
         for state in PARTITION_STATES:
             self._metrics.partitions.labels(state).set(phases[state])
+        self._metrics.partitions_recomputing.set(recomputing)
+        self._metrics.recompute_left_records.set(sum(p.recompute.left for p in partitions if p.recompute is not None))
         self._metrics.stream_time_lag_seconds.set(self._lag.seconds(partitions))
         self._metrics.last_turn_timestamp_seconds.set_to_current_time()
 
@@ -81,8 +87,27 @@ class Reporter:
             )
         self._events.partition_taken_over(partition=partition.number, offsets=partition.offsets)
 
-    def stopped(self, error: OffsetOutOfRange) -> None:
-        self._events.partition_stopped(error)
+    def stopped(self, error: OffsetOutOfRange | DecidedByNewer) -> None:
+        if isinstance(error, DecidedByNewer):
+            self._events.partition_refused(error)
+        else:
+            self._events.partition_stopped(error)
+
+    def recomputing(self, partition: Partition) -> None:
+        work, before = partition.recompute, partition.policies
+        assert work is not None, "it has just begun"
+        self._events.partition_recomputing(
+            partition=partition.number, policy=rules.POLICY, before=before.complete, records=work.end - work.at.state
+        )
+
+    def recomputed(self, partition: Partition, work: Recompute) -> None:
+        self._events.partition_recomputed(
+            partition=partition.number,
+            policy=rules.POLICY,
+            documents=work.looked,
+            published=work.published,
+            seconds=self._clock.monotonic() - work.began_at,
+        )
 
     def published(self, batches: Sequence[Batch], seconds: float) -> None:
         metrics = self._metrics
@@ -113,6 +138,7 @@ class Reporter:
             metrics.dead_letters.labels(reason).inc(count)
         metrics.documents_published.inc(batch.documents)
         metrics.expiries.inc(batch.effects.counts["expired"])
+        metrics.recomputed_documents.inc(batch.effects.counts["recomputed"])
 
     def recovering(self, error: Exception, delay_s: float) -> None:
         self._metrics.recoveries.inc()

@@ -19,9 +19,11 @@ from contracts.events import Record
 from contracts.ids import split_internal_key, split_run_key
 from contracts.printable import printable
 from contracts.times import parse_time
+from projections import rules
+from projections.formats import DOCUMENT, INTERNAL, Family, NewerFormat, Value, upgraded
 from projections.record import INTERNAL_KINDS, Key, Kind
-from projections.rules import POLICY, is_unfinished
-from worker.errors import StoreDamaged, Unfit
+from projections.rules import is_unfinished
+from worker.errors import DecidedByNewer, StoreDamaged
 from worker.partition import Partition
 from worker.ports import (
     LAYOUT,
@@ -57,12 +59,8 @@ def starting_position(
     `status`: the store's, as it was before `ends` were asked for. The store is never ahead of the log, so a position
     behind the ends is one of another log; of a status that is younger than the ends it would say nothing, and a worker
     that stood still in between would remove what the partition's next owner has made of it meanwhile.
-    `distrusted`: the store was found to contradict itself, so nothing in it is followed. Raises Unfit if a worker of a
-    newer policy has decided in this partition.
+    `distrusted`: the store was found to contradict itself, so nothing in it is followed.
     """
-    if status is not None and status.policy > POLICY:
-        problem = f"partition {partition} was decided with policy {status.policy}, and this version has only {POLICY}"
-        raise Unfit([f"{problem}: an older version must not decide again what a newer one has decided"])
     reason = "the store contradicts itself" if distrusted else _why_in_full(status, ends, log_id, now)
     if reason is None:
         assert status is not None
@@ -106,13 +104,17 @@ def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSl
         stored_records(piece),
         restoring=not partition.is_restored,
         applied_at=partition.applied_at,
-        policy=POLICY,
+        policy=partition.policies.touched or rules.POLICY,
     )
     return len(piece.state) + len(piece.internal)
 
 
 def stored_records(piece: LogSlice) -> Iterator[Stored]:
-    """The store's records that records of the compacted topics stand for."""
+    """The store's records that records of the compacted topics stand for.
+
+    Raises DecidedByNewer at what a newer version has written: the last place where that is noticed, if offsets were
+    reset and the store was wiped.
+    """
     yield from map(_stored_run, piece.state)
     yield from map(_stored_internal, piece.internal)
 
@@ -148,7 +150,9 @@ def _stored_run(record: Record) -> StoredRun:
     key = Key("run", *split_run_key(record.key.decode()))
     if record.value is None:
         return StoredRun(key, None)
-    document = decode(record.value)
+    document = _read(record, DOCUMENT, record.value)
+    if document["policy"] > rules.POLICY:
+        raise DecidedByNewer(record.partition, "policy", document["policy"], rules.POLICY)
     changed_at = parse_time(document["changed_at"])
     return StoredRun(key, record.value, document["state"], changed_at, is_unfinished(document))
 
@@ -159,7 +163,14 @@ def _stored_internal(record: Record) -> StoredInternal:
     key = Key(_kind(kind), tenant, id)
     if record.value is None:
         return StoredInternal(key, None)
-    return StoredInternal(key, record.value, decode(record.value)["due"])
+    return StoredInternal(key, record.value, _read(record, INTERNAL, record.value)["due"])
+
+
+def _read(record: Record, family: Family, value: bytes) -> Value:
+    try:
+        return upgraded(family, decode(value))
+    except NewerFormat as error:
+        raise DecidedByNewer(record.partition, f"{family.name} format", error.found, error.ours) from error
 
 
 def _kind(name: str) -> Kind:

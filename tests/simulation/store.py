@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from projections import rules
 from projections.record import Key
-from projections.rules import POLICY
 from tests.simulation.surroundings import Surroundings, T, carried_out
 from worker.errors import PositionMoved, RedisUnreachable, StoreDamaged
 from worker.ports import Position, Stored, StoredRun, StoreStatus
@@ -134,7 +134,7 @@ class Redis:
             raise PositionMoved(partition, expected, found)
         wiping = replace(start, generation=start.generation + WIPING)
         copy.status = StoreStatus(
-            wiping, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=POLICY
+            wiping, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=rules.POLICY
         )
         copy.sweeps, copy.sizes = 0, (0, 0)
         self.on_wiped(Wiped(partition, expected, found, start))

@@ -24,10 +24,11 @@ from tests.simulation.invariants import Watcher, violations_at_rest
 from tests.simulation.log import SimulatedLog
 from tests.simulation.store import Redis, SimulatedStore
 from worker.batch import Batch
-from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, Unfit, Unstable
+from worker.errors import DecidedByNewer, Fenced, KafkaUnreachable, OffsetOutOfRange, Unfit, Unstable
 from worker.loop import IDLE_DELAY_MS, Limits, Worker
 from worker.partition import Partition, Phase
 from worker.ports import Output, TopicPartition
+from worker.recompute import Recompute
 
 DECODER: Final = InputDecoder(TOPICS, PARTITIONS, "murmur2")
 LOOK_MS: Final = 250
@@ -555,8 +556,14 @@ class Told:
     def running(self, partition: Partition) -> None:
         self.process.world.note(self.process.name, f"runs {partition.number}")
 
-    def stopped(self, error: OffsetOutOfRange) -> None:
+    def stopped(self, error: OffsetOutOfRange | DecidedByNewer) -> None:
         self.process.world.violated(f"stopped: {error}")
+
+    def recomputing(self, partition: Partition) -> None:
+        self._met("recompute begun")
+
+    def recomputed(self, partition: Partition, work: Recompute) -> None:
+        self._met("recompute finished")
 
     def published(self, batches: Collection[Batch], seconds: float) -> None:
         self.process.world.note(self.process.name, f"published {[len(b.taken) for b in batches]}")

@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 from contracts.events import Record
 from contracts.topics import Topics
+from projections import rules
 from projections.record import Key
-from projections.rules import POLICY
 from worker.batch import Batch
-from worker.errors import OffsetOutOfRange, PositionMoved, RecordTooLarge, StoreDamaged
+from worker.errors import DecidedByNewer, OffsetOutOfRange, PositionMoved, RecordTooLarge, StoreDamaged
 from worker.partition import Partition
 from worker.ports import (
     Committed,
@@ -36,6 +36,7 @@ from worker.ports import (
     StoreStatus,
     TopicPartition,
 )
+from worker.recompute import Recompute
 
 TOPICS = Topics()
 NOW = 1_793_527_200_000
@@ -358,7 +359,9 @@ class FakeStore(Faults):
 
     def begin_at(self, partition: int, position: Position) -> None:
         """An empty copy at a position, as after a restore of an empty log."""
-        status = StoreStatus(position, restoring=False, wiped=True, log_id="life-1", applied_at=NOW, policy=POLICY)
+        status = StoreStatus(
+            position, restoring=False, wiped=True, log_id="life-1", applied_at=NOW, policy=rules.POLICY
+        )
         self.copies[partition] = Copy(status)
 
     def kept(self) -> dict[int, Copy]:
@@ -425,7 +428,9 @@ class FakeStore(Faults):
         expected = None if before is None else before.position.generation
         if found != expected:
             raise PositionMoved(partition, str(expected), found)
-        status = StoreStatus(start, restoring=True, wiped=True, log_id=log_id, applied_at=applied_at, policy=POLICY)
+        status = StoreStatus(
+            start, restoring=True, wiped=True, log_id=log_id, applied_at=applied_at, policy=rules.POLICY
+        )
         self.copies[partition] = Copy(status)
         self._leave("wipe")
 
@@ -490,8 +495,15 @@ class Notes:
     def running(self, partition: Partition) -> None:
         self.told.append(("running", partition.number))
 
-    def stopped(self, error: OffsetOutOfRange) -> None:
-        self.told.append(("stopped", error.topic, error.partition))
+    def stopped(self, error: OffsetOutOfRange | DecidedByNewer) -> None:
+        what = error.topic if isinstance(error, OffsetOutOfRange) else error.what
+        self.told.append(("stopped", what, error.partition))
+
+    def recomputing(self, partition: Partition) -> None:
+        self.told.append(("recomputing", partition.number))
+
+    def recomputed(self, partition: Partition, work: Recompute) -> None:
+        self.told.append(("recomputed", partition.number, work.looked, work.published))
 
     def published(self, batches: Sequence[Batch], seconds: float) -> None:
         self.batches += batches

@@ -31,7 +31,7 @@ from worker.logs import silent_events
 from worker.loop import Worker
 from worker.metrics import Metrics
 from worker.nodes import Nodes
-from worker.ports import Committed, Ends, LogSlice, Membership, Output, Position
+from worker.ports import Committed, Ends, LogSlice, Membership, Output, Policies, Position
 from worker.redis import RedisStore
 from worker.reporter import Reporter
 from worker.settings import Settings
@@ -251,7 +251,7 @@ def test_an_offset_that_is_pending_is_waited_for(make_log: MakesLog, settings: S
         assert found == []
         producer.commit_transaction()
         asking.join(5)
-    assert found == [Committed(0, 77)]
+    assert found == [Committed(0, 77, Policies(1, 1))]
 
 
 # The compacted topics

@@ -6,16 +6,17 @@ compared with the pure fold of the input (tests.worker.site).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pytest
 
 from contracts.facts import ENTITIES, Entity
+from projections.rules import POLICY
 from tests.contracts.records import PARTITIONS
 from tests.worker.fakes import TOPICS
 from tests.worker.site import OPERATIONS, PROVEN, RUNS, SNAPSHOTS, Site, at, proven
 from worker.loop import PAUSE_BYTES, POLL_TIMEOUT_MS, Limits
-from worker.ports import Committed
+from worker.ports import Committed, Policies
 
 
 def test_events_become_documents_changes_and_records_of_the_store() -> None:
@@ -54,14 +55,17 @@ def test_partitions_are_decided_in_one_transaction_and_stay_apart() -> None:
     site.assert_consistent()
 
 
-def test_a_transaction_moves_the_offsets_of_every_input_with_stream_time() -> None:
+OURS: Final = Policies(POLICY, POLICY)
+
+
+def test_a_transaction_moves_the_offsets_of_every_input_with_stream_time_and_policies() -> None:
     site, _ = proven()
     last = site.broker.records(SNAPSHOTS)[-1].timestamp
     assert site.broker.committed == {
-        (RUNS, 0): Committed(1, last),
-        (OPERATIONS, 0): Committed(1, last),
-        (SNAPSHOTS, 0): Committed(1, last),
-        (TOPICS.ops, 0): Committed(0, last),
+        (RUNS, 0): Committed(1, last, OURS),
+        (OPERATIONS, 0): Committed(1, last, OURS),
+        (SNAPSHOTS, 0): Committed(1, last, OURS),
+        (TOPICS.ops, 0): Committed(0, last, OURS),
     }
 
 

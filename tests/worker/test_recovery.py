@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from contracts.facts import ENTITIES
 from projections.record import Key
-from projections.rules import POLICY
 from tests.worker.fakes import TOPICS, Faults
 from tests.worker.site import OPERATIONS, PROVEN, TENANTS, Site, at, proven
-from worker.errors import KafkaUnreachable, PositionMoved, RedisUnreachable, Unfit
+from worker.errors import KafkaUnreachable, PositionMoved, RedisUnreachable
 from worker.loop import BACKOFF_S, Limits
 from worker.ports import LAYOUT
 
@@ -235,15 +234,6 @@ def test_only_the_damaged_partition_is_restored_in_full() -> None:
     site.settle(worker)
     assert worker.notes.of("restoring")[-2:] == [(0, None), (1, "the store contradicts itself")]
     site.assert_consistent([0, 1])
-
-
-def test_a_partition_that_a_newer_version_decides_is_refused() -> None:
-    site, worker = proven()
-    status = site.store.copies[0].status
-    site.store.copies[0].status = replace(status, policy=POLICY + 1)
-    worker.log.rebalance([0])
-    with pytest.raises(Unfit, match=f"partition 0 was decided with policy {POLICY + 1}"):
-        worker.turn()
 
 
 def test_a_store_of_a_version_with_other_indexes_is_restored_in_full_and_has_them_then() -> None:

@@ -13,7 +13,7 @@ from projections.record import DeletedRun, Key, OperationRecord, SnapshotRecord,
 from projections.rules import POLICY
 from tests.projections.builders import Fold, restore_that_went_well, run
 from tests.worker.fakes import NOW, TOPICS, Broker, FakeClock, FakeLog, FakeStore
-from worker.errors import PositionMoved, Unfit
+from worker.errors import PositionMoved
 from worker.merge import Merge
 from worker.partition import Partition, Phase
 from worker.ports import LAYOUT, Ends, LogSlice, Output, Position, StoredInternal, StoredRun, StoreStatus
@@ -113,13 +113,6 @@ def test_a_full_restore_removes_everything_first_and_says_that_it_is_under_way()
 
 def test_each_full_restore_is_a_generation_of_its_own() -> None:
     assert start(None)[0].generation != start(None)[0].generation
-
-
-def test_what_a_newer_policy_has_decided_is_refused() -> None:
-    newer = replace(LIVING, policy=POLICY + 1)
-    for status in (newer, replace(newer, log_id="life-0")):
-        with pytest.raises(Unfit, match=f"policy {POLICY + 1}, and this version has only {POLICY}"):
-            start(status)
 
 
 def test_what_an_older_policy_has_decided_is_followed_from() -> None:
