@@ -120,11 +120,13 @@ class Watcher:
             self._revisions[name] = revision
 
     def _is_forgotten(self, partition: int, run: Key) -> bool:
-        """Whether an order that was taken lets this run begin again at 1; at rest it is told whether that was right."""
-        place = TOPICS.ops, partition
-        taken = self._world.broker.committed.get(place)
-        for record in self._world.broker.logs[place].everything():
-            if taken is not None and record.offset < taken.offset and record.key == run.tenant.encode():
+        """Whether there is an order that lets this run begin again at 1.
+
+        At rest it is told whether it was carried out when it should be; that it was taken already cannot be asked
+        here, as offsets may become visible after what was committed with them is in the store.
+        """
+        for record in self._world.broker.logs[TOPICS.ops, partition].everything():
+            if record.key == run.tenant.encode():
                 event = self._world.decode(record).event
                 if isinstance(event, Forget) and (event.id, event.what) == (run.id, "everything"):
                     return True
