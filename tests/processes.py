@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -104,10 +104,15 @@ def running(settings: Settings) -> Iterator[ThreadWorker]:
         worker.stop()
 
 
+COMMAND: Final = (sys.executable, "-c", "from worker.cli import main; main()")
+
+
 class WorkerProcess:
     """`restore-projector run` as a process; its log is appended to a file over restarts."""
 
-    def __init__(self, settings: Settings, log: Path, **overrides: str) -> None:
+    def __init__(self, settings: Settings, log: Path, command: Sequence[str] = COMMAND, **overrides: str) -> None:
+        """`command`: the command line, of this version or another one (`tests.versions`)."""
+        self._command = command
         self._environment = {**os.environ, **environment(settings), **overrides}
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -121,7 +126,7 @@ class WorkerProcess:
         assert not self.alive, "already running"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", "from worker.cli import main; main()", "run"],
+                [*self._command, "run"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

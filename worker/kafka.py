@@ -42,10 +42,12 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
     UnknownError,
 )
+from kafka.protocol.consumer.metadata import ConsumerProtocolSubscription
 from kafka.structs import OffsetAndMetadata
 
 from contracts.events import Record
 from contracts.topics import Topics
+from projections import rules
 from worker import ports
 from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge
 from worker.header_names import accept_any_header_name
@@ -61,6 +63,9 @@ READ_TIMEOUT_MS: Final = 20
 """How long the restoring reader waits at once. A fetch of nothing but markers brings no record, only a position."""
 MAX_REQUEST_BYTES: Final = 8 << 20
 """The producer's request size where no input takes larger records: several batches of 1 MiB."""
+
+POLICY_LABEL: Final = "policy="
+"""What a member tells its group of itself: this, and the policy that it decides with."""
 
 CONNECTION_OPTIONS: Final[dict[str, Any]] = {
     "bootstrap_timeout_ms": 5_000,  # 30 s by default, in which a worker that is told to stop would not hear it
@@ -151,6 +156,14 @@ class _HoldAssigned(ConsumerRebalanceListener):  # type: ignore[misc]  # as abov
             self._log.consumer.seek(partition, 0)
 
 
+class PolicyAssignor(RangePartitionAssignor):  # type: ignore[misc]  # as above
+    """Ranges, the only assignor that keeps a partition number's inputs together; each member also names its policy."""
+
+    @classmethod
+    def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolSubscription:
+        return ConsumerProtocolSubscription(cls.version, list(topics), f"{POLICY_LABEL}{rules.POLICY}".encode())
+
+
 class KafkaLog:
     """`worker.ports.Log` on kafka-python. Construction connects, and raises KafkaUnreachable if nobody answers.
 
@@ -174,7 +187,7 @@ class KafkaLog:
                 group_id=settings.group_id,
                 group_instance_id=settings.instance,
                 client_id=settings.instance or f"{socket.gethostname()}-{os.getpid()}",  # what `status` shows
-                partition_assignment_strategy=[RangePartitionAssignor],  # the only one that keeps inputs together
+                partition_assignment_strategy=[PolicyAssignor],
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=settings.heartbeat_interval_ms,
                 fetch_max_wait_ms=settings.fetch_max_wait_ms,

@@ -264,6 +264,7 @@ class Worker:
     def _stop(self, partition: Partition, error: OffsetOutOfRange | DecidedByNewer) -> None:
         """The partition stands still, the others go on; when it is taken over again, it is looked at anew."""
         partition.become(Phase.STOPPED)
+        partition.stopped_by = error
         self._observer.stopped(error)
 
     def _committed(self, number: int) -> dict[str, Committed] | OffsetOutOfRange:

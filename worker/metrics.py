@@ -21,12 +21,13 @@ from projections.rules import UNFINISHED
 
 RecordOutcome = Literal["applied", "stale", "ignored", "dead_letter"]
 TransactionOutcome = Literal["committed", "failed"]
-PartitionState = Literal["taking_over", "restoring", "running", "stopped"]
+PartitionState = Literal["taking_over", "restoring", "running", "stopped", "refused"]
 Server = Literal["kafka", "redis"]
 
 RECORD_OUTCOMES: Final[tuple[RecordOutcome, ...]] = ("applied", "stale", "ignored", "dead_letter")
 TRANSACTION_OUTCOMES: Final[tuple[TransactionOutcome, ...]] = ("committed", "failed")
-PARTITION_STATES: Final[tuple[PartitionState, ...]] = ("taking_over", "restoring", "running", "stopped")
+PARTITION_STATES: Final[tuple[PartitionState, ...]] = ("taking_over", "restoring", "running", "stopped", "refused")
+"""The phases of `worker.partition`; refused is stopped because a newer version has decided in it."""
 SERVERS: Final[tuple[Server, ...]] = ("kafka", "redis")
 INPUT_ROLES: Final = tuple(row.role for row in TOPICS if row.direction == "input")
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from worker.errors import DecidedByNewer, OffsetOutOfRange
 from worker.merge import Merge
 from worker.ports import Ends, Policies, Position
 from worker.recompute import Recompute
@@ -48,7 +49,7 @@ class Partition:
     was polled has kept the others waiting. `given_up`: where inputs stood that were waited for in vain. `looked_at`:
     monotonic seconds when an idle partition's store was last asked; `applied_at`: the clock's ms when it was last
     written. `paused`: inputs that are not fetched, as enough of them is in memory. `policies`: what its documents were
-    decided with; `recompute`: while they are being decided again, how far that has come.
+    decided with; `recompute`: while they are being decided again, how far that has come. `stopped_by`: why it is.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Partition:
     paused: set[str] = field(default_factory=set)
     policies: Policies = field(default_factory=Policies)
     recompute: Recompute | None = None
+    stopped_by: OffsetOutOfRange | DecidedByNewer | None = None
 
     def become(self, phase: Phase) -> None:
         assert phase in NEXT[self.phase], f"partition {self.number} went from {self.phase} to {phase}"

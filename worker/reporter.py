@@ -36,7 +36,7 @@ class Reporter:
         self._owned: list[int] | None = None
 
     def turned(self, partitions: Sequence[Partition]) -> None:
-        phases = Counter(p.phase.value for p in partitions)
+        phases = Counter(map(_state, partitions))
         recomputing = sum(p.recompute is not None for p in partitions)
         self._health.turned()
         if len(partitions) == phases[Phase.RUNNING.value] and self._owned == [p.number for p in partitions]:
@@ -163,6 +163,11 @@ class Reporter:
         self._metrics.merge_wait_overs.inc()
         for topic in topics:
             self._events.merge_wait_over(partition=partition, topic=topic, waited_ms=round(waited_s * 1000))
+
+
+def _state(partition: Partition) -> str:
+    """One of `worker.metrics.PARTITION_STATES`."""
+    return "refused" if isinstance(partition.stopped_by, DecidedByNewer) else partition.phase.value
 
 
 class _Lag:

@@ -190,7 +190,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "sentence": report.sentence,
         "group": {
             "state": survey.group_state,
-            "members": [{"name": m.name, "host": m.host, "partitions": sorted(m.partitions)} for m in survey.members],
+            "members": [
+                {"name": m.name, "host": m.host, "partitions": sorted(m.partitions), "policy": m.policy}
+                for m in survey.members
+            ],
         },
         "partitions": [_row_json(row, survey.at) for row in report.rows],
         "overdue": survey.overdue,
@@ -216,6 +219,11 @@ def _row_json(row: Row, at: int) -> dict[str, Any]:
             {"topic": i.topic, "committed": i.committed, "low": i.low, "readable": i.readable, "high": i.high}
             for i in facts.inputs
         ],
+        "policies": {
+            "touched": facts.policies.touched,
+            "complete": facts.policies.complete,
+            "reached": facts.policies.reached,
+        },
         "store": None if store is None else _store_json(store),
         "dead_letters": None if facts.letters is None else {"open": facts.letters.open, "more": facts.letters.more},
     }

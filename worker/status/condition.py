@@ -14,8 +14,8 @@ from worker.status.facts import Input, OpenTransaction, PartitionFacts, StoreCop
 from worker.status.motion import Motion
 
 Name = Literal[
-    "stopped", "owned_by_nobody", "rebalancing", "restoring", "waiting_for_transaction", "stuck", "slow", "caught_up",
-    "idle",
+    "stopped", "owned_by_nobody", "rebalancing", "refused", "restoring", "waiting_for_transaction", "stuck", "slow",
+    "recomputing", "caught_up", "idle",
 ]  # fmt: skip
 NAMES: Final[tuple[Name, ...]] = get_args(Name)
 
@@ -106,6 +106,35 @@ def _rebalancing(view: View) -> Finding | None:
         f"the group gives out its partitions ({view.survey.group_state}), which takes a few seconds; a worker that"
         " hangs holds it up until its session ends",
         view.facts.oldest,
+        "restore-projector status --watch",
+    )
+
+
+def _refused(view: View) -> Finding | None:
+    owner, touched = view.facts.owner, view.facts.policies.touched
+    if owner is None or owner.policy is None or owner.policy >= touched:
+        return None
+    return Finding(
+        f"a worker of policy {touched} has decided in it, and its worker {owner.name} on {owner.host} has only policy"
+        f" {owner.policy}: an older version must not decide again what a newer one has decided. Stop that worker, so"
+        " that one of the newer version takes it; if none runs:",
+        view.facts.oldest,
+        "restore-projector run",
+    )
+
+
+def _recomputing(view: View) -> Finding | None:
+    facts = view.facts
+    policies, owner = facts.policies, facts.owner
+    policy = policies.touched if owner is None or owner.policy is None else owner.policy
+    low, high = facts.documents
+    if policies.complete >= policy or high <= low:
+        return None
+    reached = policies.reached if policies.touched == policy else 0
+    return Finding(
+        f"everything in it is decided again with policy {policy}, as rules or wording have changed;"
+        f" {max(0, reached - low):,} of about {_records(high - low)} are done. New records are decided meanwhile",
+        None,
         "restore-projector status --watch",
     )
 
@@ -209,6 +238,10 @@ CONDITIONS: Final = (
         "The group gives out its partitions; for the seconds that this takes nobody works on it.",
     ),
     Condition(
+        "refused", "refused", "refused by its worker", _refused,
+        "A newer version has decided in it, and its worker is older. Nothing of it is decided; the others go on.",
+    ),
+    Condition(
         "restoring", "restoring", "restoring", _restoring,
         'Its part of Redis is read from Kafka; readers are told "not yet" meanwhile.',
     ),
@@ -223,6 +256,10 @@ CONDITIONS: Final = (
     Condition(
         "slow", "slow", "slow", _slow,
         "A record has waited for 5 s or longer, and records are taken.",
+    ),
+    Condition(
+        "recomputing", "recomputing", "recomputing", _recomputing,
+        "Rules or wording have changed, and everything in it is decided again; only what differs is published.",
     ),
     Condition(
         "caught_up", "caught up", "caught up", _caught_up,

@@ -9,15 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.decision import State
+from worker.offset_metadata import UNKNOWN
+from worker.ports import Policies
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A worker as its group knows it. `name`: its instance, or the client id that it gave itself."""
+    """A worker as its group knows it. `name`: its instance, or the client id that it gave itself.
+
+    `policy`: that it decides with; None of a member that does not tell.
+    """
 
     name: str
     host: str
     partitions: frozenset[int]
+    policy: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Input:
 
     `readable`: the next offset behind what committed readers see, `high`: behind everything. `oldest`: timestamp (ms)
     of the first record that waits, None if none does: markers of transactions take offsets too. `stream_time`: in ms,
-    at the last commit; 0 where it is not told.
+    at the last commit; 0 where it is not told. `policies`: of the partition, as the last commit says.
     """
 
     topic: str
@@ -36,6 +42,7 @@ class Input:
     high: int
     oldest: int | None = None
     stream_time: int = 0
+    policies: Policies = UNKNOWN
 
     @property
     def next(self) -> int:
@@ -93,7 +100,10 @@ class Letters:
 
 @dataclass(frozen=True, slots=True)
 class PartitionFacts:
-    """One partition. `owner` None: nobody. `store` None: nothing is there. `letters` None: not told."""
+    """One partition. `owner` None: nobody. `store` None: nothing is there. `letters` None: not told.
+
+    `documents`: where decision-state begins and ends.
+    """
 
     number: int
     owner: Member | None
@@ -101,6 +111,13 @@ class PartitionFacts:
     transactions: tuple[OpenTransaction, ...]
     store: StoreCopy | None
     letters: Letters | None
+    documents: tuple[int, int] = (0, 0)
+
+    @property
+    def policies(self) -> Policies:
+        """As the inputs say together: one whose offset was reset says nothing."""
+        known = [row.policies for row in self.inputs]
+        return Policies(max(p.touched for p in known), max(p.complete for p in known), max(p.reached for p in known))
 
     @property
     def waiting(self) -> int:

@@ -23,8 +23,10 @@ from kafka.protocol.consumer.offsets import IsolationLevel
 from contracts.printable import printable
 from contracts.topics import Topics
 from worker.errors import Unfit
-from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
+from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS, POLICY_LABEL
 from worker.kafka_clients import Makes, all_or_none
+from worker.offset_metadata import UNKNOWN, read_metadata
+from worker.ports import Policies
 from worker.refusals import unreachable
 from worker.rights import OF_STATUS, check_rights
 from worker.settings import KafkaSettings
@@ -48,7 +50,10 @@ LATEST: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class KafkaFacts:
-    """What Kafka says of an installation. `log_id`: see `worker.ports.Log.log_id`. `ends`: of the compacted topics."""
+    """What Kafka says of an installation. `log_id`: see `worker.ports.Log.log_id`.
+
+    `ends`: of the compacted topics; `begins`: of decision-state.
+    """
 
     partitions: int
     log_id: str
@@ -57,6 +62,7 @@ class KafkaFacts:
     inputs: Mapping[TopicPartition, Input]
     transactions: tuple[tuple[int, OpenTransaction], ...]
     ends: Mapping[int, tuple[int, int]]
+    begins: Mapping[int, int]
     letters: Mapping[int, Letters] | None
 
 
@@ -97,6 +103,7 @@ class KafkaView:
         ]
         state, internal = self._topics.decision_state, self._topics.internal
         ends = _offsets(admin, [TopicPartition(t, n) for n in numbers for t in (state, internal)], LATEST)
+        begins = _offsets(admin, [TopicPartition(state, n) for n in numbers], EARLIEST)
         return KafkaFacts(
             partitions,
             log_id,
@@ -105,6 +112,7 @@ class KafkaView:
             found,
             tuple((number, opened) for number, opened in transactions if opened is not None),
             {n: (ends[TopicPartition(state, n)], ends[TopicPartition(internal, n)]) for n in numbers},
+            {tp.partition: low for tp, low in begins.items()},
             self._letters.count(clients, numbers),
         )
 
@@ -124,9 +132,9 @@ class KafkaView:
         readable = _offsets(clients.admin, inputs, LATEST)
         high = _offsets(clients.admin, inputs, LATEST, IsolationLevel.READ_UNCOMMITTED)
         rows = {
-            tp: Input(tp.topic, low[tp], offset, readable[tp], max(high[tp], readable[tp]), stream_time=stream_time)
+            tp: Input(tp.topic, low[tp], offset, readable[tp], max(high[tp], readable[tp]), None, stream_time, policies)
             for tp in inputs
-            for offset, stream_time in [_committed(committed.get(tp))]
+            for offset, stream_time, policies in [_committed(committed.get(tp))]
         }
         behind = {tp: row for tp, row in rows.items() if row.in_log and row.next < row.readable}
         return rows | {tp: replace(rows[tp], oldest=at) for tp, at in _oldest(clients.reader, behind).items()}
@@ -224,11 +232,11 @@ def _offsets(
     return {tp: int(answer.offset) for tp, answer in found.items()}
 
 
-def _committed(answer: Any) -> tuple[int | None, int]:
-    """The committed offset, if there is one, and the stream time that is its metadata (`worker.kafka`)."""
+def _committed(answer: Any) -> tuple[int | None, int, Policies]:
+    """The committed offset, if there is one, and what its metadata says (`worker.offset_metadata`)."""
     if answer is None or answer.offset < 0:
-        return None, 0
-    return int(answer.offset), int(answer.metadata) if (answer.metadata or "").isdecimal() else 0
+        return None, 0, UNKNOWN
+    return int(answer.offset), *read_metadata(answer.metadata)
 
 
 def describe_group(admin: KafkaAdminClient, group_id: str) -> tuple[str | None, tuple[Member, ...]]:
@@ -247,7 +255,16 @@ def _member(member: Mapping[str, Any]) -> Member:
         printable(member["group_instance_id"] or member["client_id"]),
         printable(member["client_host"].lstrip("/")),
         frozenset(numbers),
+        _policy(member["member_metadata"]),
     )
+
+
+def _policy(metadata: Any) -> int | None:
+    """What a member told its group (`worker.kafka.PolicyAssignor`); None of one that told nothing, or not like this."""
+    told = metadata.get("user_data") if isinstance(metadata, dict) else None
+    text = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+    number = text.removeprefix(POLICY_LABEL)
+    return int(number) if number != text and number.isascii() and number.isdecimal() else None
 
 
 def _oldest(reader: KafkaConsumer, behind: Mapping[TopicPartition, Input]) -> dict[TopicPartition, int]:

@@ -36,6 +36,7 @@ class Surveyor:
                 tuple(opened for at, opened in kafka.transactions if at == number),
                 store.copies.get(number),
                 None if kafka.letters is None else kafka.letters[number],
+                (kafka.begins[number], kafka.ends[number][0]),
             )
             for number in range(kafka.partitions)
         )

@@ -19,14 +19,22 @@ from tests.worker.status.sights import (
     verdict,
     waiting,
 )
+from worker.ports import Policies
 from worker.status.condition import CONDITIONS, IDLE_MS, LATE_MS, NAMES, OPEN_MS
-from worker.status.facts import OpenTransaction, PartitionFacts
+from worker.status.facts import Member, OpenTransaction, PartitionFacts
 from worker.status.motion import Motion
 
 
 def untimed(facts: PartitionFacts) -> PartitionFacts:
     """The same of a broker that keeps no metadata with offsets."""
     return replace(facts, inputs=tuple(replace(row, stream_time=0) for row in facts.inputs))
+
+
+def decided(policies: Policies, owner: Member = OWNER, documents: tuple[int, int] = (0, 100)) -> PartitionFacts:
+    """A partition that is well, whose documents were decided with these policies."""
+    facts = partition(owner=owner)
+    rows = tuple(replace(row, policies=policies) for row in facts.inputs)
+    return replace(facts, inputs=rows, documents=documents)
 
 
 MOVING = Motion(moved_at=NOW, taken=100.0, arrived=20.0, restored=500.0)
@@ -62,6 +70,13 @@ def test_every_condition_is_in_the_table_once_and_has_words() -> None:
         (partition(store=replace(STORE, restoring=True)), Motion(), "restoring"),
         (partition(store=replace(STORE, follows=False)), Motion(), "restoring"),
         (partition(store=replace(STORE, behind=1)), Motion(), "caught_up"),
+        (decided(Policies(2, 2), owner=replace(OWNER, policy=1)), Motion(), "refused"),
+        (decided(Policies(2, 2), owner=replace(OWNER, policy=2)), Motion(), "caught_up"),
+        (decided(Policies(2, 2)), Motion(), "caught_up"),
+        (decided(Policies(2, 1, 40)), Motion(), "recomputing"),
+        (decided(Policies(1, 1), owner=replace(OWNER, policy=2)), Motion(), "recomputing"),
+        (decided(Policies(), owner=replace(OWNER, policy=2)), Motion(), "recomputing"),
+        (decided(Policies(), owner=replace(OWNER, policy=2), documents=(7, 7)), Motion(), "caught_up"),
         (partition(an_input(high=12), opened=(OPENED,)), Motion(), "waiting_for_transaction"),
         (partition(an_input(high=12), opened=(replace(OPENED, began=NOW - OPEN_MS + 1),)), Motion(), "caught_up"),
         (partition(an_input(committed=9, high=12), opened=(OPENED,)), Motion(), "caught_up"),
@@ -120,6 +135,31 @@ def test_what_is_more_urgent_counts() -> None:
         (
             partition(waiting(1, 5_000), owner=None), Motion(), NOW - 5_000,
             "no worker runs, 1 record waits", "restore-projector run",
+        ),
+        (
+            decided(Policies(2, 1, 40), owner=replace(OWNER, policy=1)), Motion(), None,
+            (
+                "a worker of policy 2 has decided in it, and its worker w-1 on 10.0.0.1 has only policy 1: an older"
+                " version must not decide again what a newer one has decided. Stop that worker, so that one of the"
+                " newer version takes it; if none runs:"
+            ),
+            "restore-projector run",
+        ),
+        (
+            decided(Policies(2, 1, 40), documents=(10, 100)), Motion(), None,
+            (
+                "everything in it is decided again with policy 2, as rules or wording have changed; 30 of about 90"
+                " records are done. New records are decided meanwhile"
+            ),
+            "restore-projector status --watch",
+        ),
+        (
+            decided(Policies(1, 1, 40), owner=replace(OWNER, policy=2)), Motion(), None,
+            (
+                "everything in it is decided again with policy 2, as rules or wording have changed; 0 of about 100"
+                " records are done. New records are decided meanwhile"
+            ),
+            "restore-projector status --watch",
         ),
         (
             partition(store=None), Motion(), None,
