@@ -13,7 +13,7 @@ import pytest
 from kafka import KafkaProducer
 from redis import Redis
 
-from contracts.letters import REASONS
+from contracts.letters import REASONS, REMEDIES
 from tests.pages import commands_listed, commands_there, dead_links
 from tests.processes import install, running
 from tests.servers.plugin import Space
@@ -53,7 +53,7 @@ def test_every_table_that_is_made_is_on_one_page_once() -> None:
 
 
 def test_there_is_something_to_do_about_every_reason() -> None:
-    assert tuple(book.REMEDIES) == REASONS
+    assert tuple(REMEDIES) == REASONS
 
 
 def test_the_environment_does_not_show_in_the_table_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:

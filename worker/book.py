@@ -18,7 +18,7 @@ import structlog
 from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
-from contracts.letters import MEANINGS, REASONS, Reason
+from contracts.letters import MEANINGS, REASONS, REMEDIES
 from worker.errors import DecidedByNewer, OffsetOutOfRange, ProjectorError
 from worker.logs import Events
 from worker.metrics import Metrics
@@ -28,22 +28,6 @@ from worker.status.condition import CONDITIONS, NAMES
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "for-operators.md")
 SECTION: Final = re.compile(r"(?<=<!-- made: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
-
-REMEDIES: Final[dict[Reason, str]] = {
-    "too_large": "Send less, or raise the limit and, where it is smaller, the topics' `max.message.bytes`.",
-    "not_an_event": "See what else writes to this topic, and how the source is set up: converters, headers.",
-    "not_json": "Mend the source: it is usually another converter, an encoding, or a NaN.",
-    "unknown_type": "See whether the source sends to the right topic, or sends tables that are not meant for this.",
-    "missing_sequence": "Give each change a sequence: for Debezium a column `revision`, else `source.lsn`.",
-    "schema_violation": "`dl_detail` names the field. Mend the source; or upgrade, if the contract has grown.",
-    "key_mismatch": "Make the record's key the plain tenant id: no JSON around it, no other column.",
-    "partition_mismatch": (
-        "Compare the source's partitioner with `RESTORE_PROJECTOR_KAFKA__PARTITIONER`, and the topics' numbers of"
-        " partitions."
-    ),
-    "too_many_links": "Give each restore an operation of its own: one that so many name is a fault of the source.",
-}
-"""What to do about each reason."""
 
 _SAMPLES: Final[dict[str, object]] = {
     "str": "error", "str | None": "", "int": 0, "float": 0.0, "bool": True, "Reason": "not_json",

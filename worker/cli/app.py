@@ -9,6 +9,7 @@ import typer
 from worker.cli import (
     config,
     contracts,
+    deadletters,
     decide,
     demo,
     dev,
@@ -63,6 +64,7 @@ MODULES = (
     status,
     watch,
     recompute,
+    deadletters,
     rebuild,
     simulate,
     demo,
