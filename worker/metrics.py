@@ -114,7 +114,7 @@ class Metrics:
             "store_behind_records", "Records of the compacted topics that are not yet in Redis."
         )
         self.open_dead_letters = self._by_partition(
-            "open_dead_letters", "Dead letters that are to be seen to, of the newest 5,000 offsets."
+            "open_dead_letters", "Dead letters neither redriven nor dismissed, of the newest 5,000 offsets."
         )
         self.runs_overdue = self._gauge(
             "runs_overdue", "Restores that have been unfinished for too long, by state.", state=UNFINISHED

@@ -39,6 +39,8 @@ REQUEST_TIMEOUT_MS: Final = 15_000
 TOPIC_EXISTS: Final = 36
 """Kafka's error code for a topic that exists."""
 NOT_TOLD: Final = "not told"
+UNLIMITED: Final = -1
+"""What Kafka has for a topic that is kept for ever, or however large it is."""
 
 INPUTS: Final[tuple[Role, ...]] = ("restore_runs", "operation_runs", "evidence_snapshots", "ops")
 OUTPUTS: Final[tuple[Role, ...]] = ("decision_state", "decision_changes", "dead_letters")
@@ -213,6 +215,7 @@ def judge_topics(names: Topics, topics: Mapping[str, TopicState]) -> Iterator[Fi
             yield from _judge_configs(row.role, name, topics[name])
     yield from _judge_partitions(names.all, topics)
     yield from _letter_size(names, topics)
+    yield from _trail_of_letters(names, topics)
     yield from _untold(names.all, topics)
 
 
@@ -255,6 +258,27 @@ def _letter_size(names: Topics, topics: Mapping[str, TopicState]) -> Iterator[Fi
             "error", names.dead_letters, setting, f"at least {largest + LETTER_ROOM_BYTES}", str(got),
             f"A record of {largest} bytes, which an input takes, could not be set aside.",
         )  # fmt: skip
+
+
+def _trail_of_letters(names: Topics, topics: Mapping[str, TopicState]) -> Iterator[Finding]:
+    """The ops topic says what was done about dead letters, so it must not forget before they are gone."""
+    trail, letters = (topics[name].configs if name in topics else {} for name in (names.ops, names.dead_letters))
+    if not trail or not letters:
+        return  # which is told by others
+    for setting in ("retention.ms", "retention.bytes"):
+        kept, needed = (int(configs.get(setting, UNLIMITED)) for configs in (trail, letters))
+        if setting == "retention.bytes":
+            needed = UNLIMITED  # the sizes of the two have nothing to do with each other
+        if kept != UNLIMITED and (needed == UNLIMITED or kept < needed):
+            expected = (
+                f"{UNLIMITED}, for no limit"
+                if needed == UNLIMITED
+                else f"at least {needed}, as {names.dead_letters} has"
+            )
+            yield Finding(
+                "warning", names.ops, setting, expected, str(kept),
+                "It holds what was done about dead letters: those that outlive it would be open again.",
+            )  # fmt: skip
 
 
 def _untold(names: Sequence[str], topics: Mapping[str, TopicState]) -> Iterator[Finding]:

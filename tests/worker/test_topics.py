@@ -13,6 +13,7 @@ from worker.fitness import Finding, check_redis, judge_redis
 from worker.restore import TAIL_MAX_AGE_MS
 from worker.settings import KafkaSettings, RedisSettings, Settings, TopicsSettings
 from worker.topics import (
+    DAY_MS,
     TopicState,
     check_topics,
     create_topics,
@@ -104,6 +105,25 @@ def test_dead_letters_must_take_64_kib_more_than_the_largest_input() -> None:
     assert found(changed("operation_runs", max_message_bytes="2000000")) == [
         ("error", NAMES.dead_letters, "max.message.bytes", f"at least {2_000_000 + 65_536}", str(1_048_588 + 65_536)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("role", "setting", "value", "expected"),
+    [
+        ("ops", "retention_ms", "86400000", f"at least {30 * DAY_MS}, as {NAMES.dead_letters} has"),
+        ("dead_letters", "retention_ms", "-1", "-1, for no limit"),
+        ("ops", "retention_bytes", "1000000", "-1, for no limit"),
+        ("ops", "retention_ms", "-1", None),
+        ("dead_letters", "retention_ms", "86400000", None),
+        ("dead_letters", "retention_bytes", "1000000", None),
+    ],
+)
+def test_what_was_done_about_dead_letters_must_be_kept_as_long_as_they_are(
+    role: Role, setting: str, value: str, expected: str | None
+) -> None:
+    findings = [row[:4] for row in found(changed(role, **{setting: value}))]
+    name = setting.replace("_", ".")
+    assert findings == ([] if expected is None else [("warning", NAMES.ops, name, expected)])
 
 
 def test_deletions_must_stay_as_long_as_a_store_may_be_followed_from() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from types import TracebackType
 from typing import Any, Final, Self
@@ -137,7 +138,7 @@ def _letters(row: Row) -> str:
     letters = row.facts.letters
     if letters is None:
         return "not told"
-    return f"{letters.open:,}{'+' if letters.more else ''}"
+    return f"{'' if letters.settled else '≤'}{letters.open:,}{'+' if letters.more else ''}"
 
 
 def _sentence(row: Row, at: int) -> str:
@@ -225,7 +226,7 @@ def _row_json(row: Row, at: int) -> dict[str, Any]:
             "reached": facts.policies.reached,
         },
         "store": None if store is None else _store_json(store),
-        "dead_letters": None if facts.letters is None else {"open": facts.letters.open, "more": facts.letters.more},
+        "dead_letters": None if facts.letters is None else asdict(facts.letters),
     }
 
 

@@ -92,10 +92,15 @@ class StoreCopy:
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """Open dead letters of a partition; with `more`, only so many of the newest were looked at."""
+    """Open dead letters of a partition: neither redriven nor dismissed, as far as was looked.
+
+    `more`: only so many of the newest were looked at, others may be open as well. Not `settled`: not all orders were
+    looked at yet, and some of these may be handled.
+    """
 
     open: int
     more: bool = False
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

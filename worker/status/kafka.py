@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,13 +15,13 @@ from kafka.errors import (
     CoordinatorNotAvailableError,
     KafkaError,
     NotCoordinatorError,
-    TopicAuthorizationFailedError,
 )
 from kafka.protocol.consumer.offsets import IsolationLevel
 
 from contracts.printable import printable
 from contracts.topics import Topics
 from worker.errors import Unfit
+from worker.header_names import accept_any_header_name
 from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS, POLICY_LABEL
 from worker.kafka_clients import Makes, all_or_none
 from worker.offset_metadata import UNKNOWN, read_metadata
@@ -31,6 +30,7 @@ from worker.refusals import unreachable
 from worker.rights import OF_STATUS, check_rights
 from worker.settings import KafkaSettings
 from worker.status.facts import Input, Letters, Member, OpenTransaction
+from worker.status.letters import LetterCount
 
 Result = TypeVar("Result")
 
@@ -41,8 +41,6 @@ READ_TIMEOUT_S: Final = 5.0
 COORDINATOR_WAIT_S: Final = 10.0
 """A cluster that no group has used yet first makes its topic of offsets, which takes a second or two."""
 RETRY_S: Final = 0.2
-LETTERS_LOOKED_AT: Final = 5_000
-"""Offsets of each partition, the newest: enough to say that there are many, and some MB to read."""
 EARLIEST: Final = -2
 LATEST: Final = -1
 """What ListOffsets understands as the first offset, and as the next one to be written."""
@@ -70,9 +68,10 @@ class KafkaView:
     """Asks Kafka, again and again if wanted, over the same connections."""
 
     def __init__(self, settings: KafkaSettings, topics: Topics) -> None:
+        accept_any_header_name()  # which a dead letter may have
         self._settings = settings
         self._topics = topics
-        self._letters = LetterCount(topics.dead_letters)
+        self._letters = LetterCount(topics, settings.partitioner)
         self._clients: _Clients | None = None
 
     def look(self) -> KafkaFacts:
@@ -113,7 +112,7 @@ class KafkaView:
             tuple((number, opened) for number, opened in transactions if opened is not None),
             {n: (ends[TopicPartition(state, n)], ends[TopicPartition(internal, n)]) for n in numbers},
             {tp.partition: low for tp, low in begins.items()},
-            self._letters.count(clients, numbers),
+            self._letters.count(clients.reader, clients.bounds, numbers),
         )
 
     def _describe_topics(self, admin: KafkaAdminClient) -> tuple[int, str]:
@@ -168,58 +167,15 @@ class _Clients:
             **settings.client_options(),
         )
 
+    def bounds(self, partitions: list[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The first offset, and the next one behind what committed readers see."""
+        low, end = _offsets(self.admin, partitions, EARLIEST), _offsets(self.admin, partitions, LATEST)
+        return {tp: (low[tp], end[tp]) for tp in partitions}
+
     def close(self) -> None:
         for client in (self.admin, self.reader):
             with suppress(KafkaError, OSError):
                 client.close()
-
-
-class LetterCount:
-    """Counts dead letters: at first the newest, later what came since, less what was deleted meanwhile."""
-
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self._offsets: dict[int, deque[int]] = {}
-        self._start: dict[int, int] = {}
-        self._next: dict[int, int] = {}
-
-    def count(self, clients: _Clients, numbers: Iterable[int]) -> Mapping[int, Letters] | None:
-        """Of each partition; None without the right to read them."""
-        every = [TopicPartition(self._topic, number) for number in numbers]
-        try:
-            low = _offsets(clients.admin, every, EARLIEST)
-            end = _offsets(clients.admin, every, LATEST)
-            for tp in every:
-                self._go_on(tp.partition, low[tp], end[tp])
-            self._read(clients.reader, {tp: end[tp] for tp in every if self._next[tp.partition] < end[tp]})
-        except TopicAuthorizationFailedError:
-            return None
-        return {tp.partition: self._letters(tp.partition, low[tp]) for tp in every}
-
-    def _go_on(self, number: int, low: int, end: int) -> None:
-        """Where it was left; from the newest where nothing was read yet, or the topic was made anew."""
-        if number not in self._next or not low <= self._next[number] <= end:
-            self._start[number] = self._next[number] = max(low, end - LETTERS_LOOKED_AT)
-            self._offsets[number] = deque()
-
-    def _letters(self, number: int, low: int) -> Letters:
-        offsets = self._offsets[number]
-        while offsets and offsets[0] < low:
-            offsets.popleft()
-        return Letters(len(offsets), more=self._start[number] > low)
-
-    def _read(self, reader: KafkaConsumer, ends: dict[TopicPartition, int]) -> None:
-        reader.assign(list(ends))
-        for tp in ends:
-            reader.seek(tp, self._next[tp.partition])
-        until = time.monotonic() + READ_TIMEOUT_S
-        while ends and time.monotonic() < until:
-            for tp, records in reader.poll(100).items():
-                self._offsets[tp.partition].extend(record.offset for record in records)
-            for tp in list(ends):
-                self._next[tp.partition] = int(reader.position(tp))
-                if self._next[tp.partition] >= ends[tp]:
-                    del ends[tp]
 
 
 def _offsets(

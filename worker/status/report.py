@@ -13,6 +13,7 @@ from worker.status.facts import PartitionFacts, Survey
 from worker.status.motion import Motion
 
 LIST_OVERDUE: Final = "restore-projector status --overdue"
+LIST_LETTERS: Final = "restore-projector deadletters list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An installation at one moment. `show_letters`: the command that does."""
+    """An installation at one moment."""
 
     survey: Survey
     rows: tuple[Row, ...]
-    show_letters: str
 
     @property
     def letters(self) -> int:
@@ -57,6 +57,11 @@ class Report:
     @property
     def more_letters(self) -> bool:
         return any(row.facts.letters is not None and row.facts.letters.more for row in self.rows)
+
+    @property
+    def settled_letters(self) -> bool:
+        """Whether none of them may be handled already."""
+        return all(row.facts.letters is None or row.facts.letters.settled for row in self.rows)
 
     @property
     def well(self) -> bool:
@@ -81,8 +86,8 @@ class Report:
     def notes(self) -> list[Note]:
         notes = []
         if self.letters:
-            text = "Dead letters are records that could not be taken. Each header dl_detail says why:"
-            notes.append(Note(text, self.show_letters))
+            text = "Dead letters are records that could not be taken. This says which, and why:"
+            notes.append(Note(text, LIST_LETTERS))
         overdue = sum((self.survey.overdue or {}).values())
         if overdue:
             are = "restore is" if overdue == 1 else "restores are"
@@ -91,9 +96,10 @@ class Report:
 
     @property
     def _letters(self) -> str:
-        if self.letters == 1:
-            return "1 dead letter is"
-        return f"{self.letters:,}{' and more' if self.more_letters else ''} dead letters are"
+        most = "" if self.settled_letters else "up to "
+        if self.letters == 1 and not self.more_letters:
+            return f"{most}1 dead letter is"
+        return f"{most}{self.letters:,}{' and more' if self.more_letters else ''} dead letters are"
 
 
 def report(survey: Survey, motions: Mapping[int, Motion], settings: Settings) -> Report:
@@ -104,11 +110,7 @@ def report(survey: Survey, motions: Mapping[int, Motion], settings: Settings) ->
         for facts in survey.partitions
         for motion in [motions[facts.number]]
     )
-    show_letters = (
-        f"kcat -b {kafka.bootstrap_servers} -t {settings.topic_names.dead_letters}"
-        " -C -e -X isolation.level=read_committed -f '%k %h\\n'"
-    )
-    return Report(survey, tuple(rows), show_letters)
+    return Report(survey, tuple(rows))
 
 
 def _conditions(rows: tuple[Row, ...] | list[Row]) -> str:

@@ -372,7 +372,9 @@ def running_partly(settings: Settings) -> Iterator[ThreadWorker]:
         worker.stop()
 
 
-def test_dead_letters_are_counted_until_they_are_deleted(live: Live, status: Callable[..., Result]) -> None:
+def test_dead_letters_are_counted_until_they_are_handled_or_deleted(
+    live: Live, command: Command, status: Callable[..., Result]
+) -> None:
     number = live.send.partition(TENANT)
     broken = [Message(live.send.topics.restore_runs, TENANT.encode(), b"{", []) for _ in range(3)]
     live.send.messages(broken)
@@ -380,7 +382,12 @@ def test_dead_letters_are_counted_until_they_are_deleted(live: Live, status: Cal
     result = status()
     assert result.code == 1
     assert result.out.startswith("All partitions are well, and 3 dead letters are to be seen to.\n")
-    assert f" -t {live.send.topics.dead_letters} " in result.out.splitlines()[-1]
+    assert result.out.splitlines()[-1] == "  restore-projector deadletters list"
+
+    first = live.read(live.send.topics.dead_letters)[0]
+    dismissed = command("deadletters", "dismiss", f"{number}:{first.offset}", "--why", "of no use", "--yes")
+    assert dismissed.code == 0
+    assert status().out.startswith("All partitions are well, and 2 dead letters are to be seen to.\n")
 
     admin = KafkaAdminClient(**live.settings.kafka.client_options())
     try:
@@ -492,7 +499,7 @@ def test_on_a_terminal_of_80_columns_only_commands_are_longer(settings: Settings
     assert any("\x1b[1;31m" in line for line in shown.lines)
     *others, command = [without_colours(line) for line in shown.lines]
     assert max(map(len, others)) <= 80
-    assert command.endswith(" -C -e -X isolation.level=read_committed -f '%k %h\\n'")
+    assert command == "  restore-projector deadletters list"
 
 
 def with_a_letter(settings: Settings) -> Shown | None:

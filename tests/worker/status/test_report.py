@@ -30,6 +30,10 @@ from worker.status.facts import Letters, Survey
             survey(partition(letters=Letters(5_000, more=True)), partition(number=1, letters=Letters(2))), False,
             "All partitions are well, and 5,002 and more dead letters are to be seen to.",
         ),
+        (
+            survey(partition(letters=Letters(1, settled=False))), False,
+            "All partitions are well, and up to 1 dead letter is to be seen to.",
+        ),
         (survey(partition(letters=None)), True, "All is well: 1 partition on 1 worker, caught up."),
         (
             survey(partition(store=None), store_error="Redis at redis://r cannot be reached: refused"), False,
@@ -44,7 +48,7 @@ def test_one_sentence_says_whether_all_is_well(seen: Survey, well: bool, sentenc
 
 def test_who_has_dead_letters_is_told_how_to_see_them() -> None:
     (note,) = reported(survey(partition(letters=Letters(3)))).notes
-    assert note.next.startswith("kcat -b kafka:9092 -t restore.projection.dead-letters.v1 -C -e ")
+    assert note.next == "restore-projector deadletters list"
     assert not reported(survey(partition())).notes
 
 
