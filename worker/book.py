@@ -19,7 +19,7 @@ from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
 from contracts.letters import MEANINGS, REASONS, REMEDIES
-from worker.errors import DecidedByNewer, OffsetOutOfRange, ProjectorError
+from worker.errors import ProjectorError
 from worker.logs import Events
 from worker.metrics import Metrics
 from worker.settings import Settings, describe_settings
@@ -31,8 +31,7 @@ SECTION: Final = re.compile(r"(?<=<!-- made: )(\w+)( -->\n).*?(?=<!-- end -->)",
 
 _SAMPLES: Final[dict[str, object]] = {
     "str": "error", "str | None": "", "int": 0, "float": 0.0, "bool": True, "Reason": "not_json",
-    "Sequence[int]": [], "Mapping[str, int]": {}, "OffsetOutOfRange": OffsetOutOfRange("", 0, 0, 0, 0),
-    "DecidedByNewer": DecidedByNewer(0, "", 0, 0),
+    "Sequence[int]": [], "Mapping[str, int]": {},
 }  # fmt: skip
 """An argument of each type that an event's method takes; errors beside, as their kind makes the level."""
 

@@ -12,11 +12,13 @@
     ├── Unstable                  the consumer group would not take us in               exit 3
     ├── PositionMoved             the store is not where we left it: take over again
     ├── StoreDamaged              what the store holds contradicts itself: restore the partition in full
-    ├── OffsetOutOfRange          an input's log does not hold the committed offset: stop the partition
-    ├── DecidedByNewer            a newer version has decided in a partition: stop it here, a newer one has to go on
-    └── RecordTooLarge            Kafka refuses a record by its size: it becomes a dead letter
+    ├── RecordTooLarge            Kafka refuses a record by its size: it becomes a dead letter
+    └── PartitionStopped          going on would do harm silently: the partition stands still, the others go on
+        ├── OffsetOutOfRange      an input's log does not hold the committed offset
+        ├── OffsetWentBack        Kafka tells an older offset than was committed
+        └── DecidedByNewer        a newer version has decided in it, and has to go on there
 
-Those with an exit code end a command; the last five are for the loop. The adapters translate what their
+Those with an exit code end a command; the others are for the loop. The adapters translate what their
 libraries raise; nothing else in this project knows those libraries' exceptions. Our own bugs are
 assertions and are not in here.
 """
@@ -130,25 +132,55 @@ class StoreDamaged(ProjectorError):
         super().__init__(f"partition {partition}: the store contradicts itself: {detail}")
 
 
-class OffsetOutOfRange(ProjectorError):
-    """The committed offset of an input is not in its log: records were deleted unread, or the topic is another one.
+class PartitionStopped(ProjectorError):
+    """Why a partition stands still. The message says what to do."""
 
-    Going on would skip or repeat silently, so the partition stops until an operator has decided.
-    """
+    kind: ClassVar[str]
+
+    def __init__(self, partition: int, detail: str) -> None:
+        self.partition = partition
+        super().__init__(detail)
+
+
+class OffsetOutOfRange(PartitionStopped):
+    """The committed offset of an input is not in its log: records were deleted unread, or the topic is another one."""
+
+    kind = "offset_out_of_range"
 
     def __init__(self, topic: str, partition: int, offset: int, low: int, high: int) -> None:
         self.topic = topic
-        self.partition = partition
         self.offset = offset
         self.low = low
         self.high = high
         super().__init__(
+            partition,
             f"{topic} partition {partition}: the committed offset is {offset}, the log holds {low} to {high}; "
-            "records were lost before they were read, or the topic was made anew. Reset the group's offset to go on"
+            "records were lost before they were read, or the topic was made anew. Reset the group's offset to go on",
         )
 
 
-class DecidedByNewer(ProjectorError):
+class OffsetWentBack(PartitionStopped):
+    """Kafka tells an older offset of an input than the store has seen committed, and nobody has reset it.
+
+    So it was with a group coordinator that had loaded what was committed in part. `offset` None: none is told.
+    """
+
+    kind = "offset_went_back"
+
+    def __init__(self, topic: str, partition: int, offset: int | None, known: int) -> None:
+        self.topic = topic
+        self.offset = offset
+        self.known = known
+        told = "no committed offset" if offset is None else f"{offset} as the committed offset"
+        super().__init__(
+            partition,
+            f"{topic} partition {partition}: Kafka tells {told}, and {known} was committed; to go on from there would "
+            "decide again what was decided. Restart the broker that coordinates the group; if the offset is meant so, "
+            "stop all workers and set it by kafka-consumer-groups.sh --reset-offsets",
+        )
+
+
+class DecidedByNewer(PartitionStopped):
     """A worker of a newer version has decided in a partition, or stored there what only it can read.
 
     If this one went on, documents would go back and forth between the two. So it stops the partition, and looks again
@@ -156,12 +188,14 @@ class DecidedByNewer(ProjectorError):
     numbers.
     """
 
+    kind = "decided_by_newer"
+
     def __init__(self, partition: int, what: str, found: int, ours: int) -> None:
-        self.partition = partition
         self.what = what
         self.found = found
         self.ours = ours
         super().__init__(
+            partition,
             f"partition {partition} was decided with {what} {found}, and this version has only {what} {ours}: an older"
-            " version must not decide again what a newer one has decided; run a newer version in its place"
+            " version must not decide again what a newer one has decided; run a newer version in its place",
         )

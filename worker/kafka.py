@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import MemberToRemove
@@ -255,9 +255,11 @@ class KafkaLog:
             for tp in inputs:
                 committed = self.consumer.committed(tp, metadata=True, timeout_ms=CALL_TIMEOUT_MS)
                 if committed is None or committed.offset < 0:
-                    found[tp.topic, tp.partition] = Committed(low[tp], 0)
+                    found[tp.topic, tp.partition] = Committed(low[tp], 0, by="nobody")
                 elif low[tp] <= committed.offset <= high[tp]:
-                    found[tp.topic, tp.partition] = Committed(committed.offset, *read_metadata(committed.metadata))
+                    stream_time, policies = read_metadata(committed.metadata)
+                    by: Literal["worker", "other"] = "worker" if stream_time else "other"
+                    found[tp.topic, tp.partition] = Committed(committed.offset, stream_time, policies, by)
                 else:
                     raise OffsetOutOfRange(tp.topic, tp.partition, committed.offset, low[tp], high[tp])
         return found

@@ -20,7 +20,7 @@ from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from contracts.letters import Reason
 from contracts.printable import printable, printable_lines
-from worker.errors import DecidedByNewer, OffsetOutOfRange, ProjectorError
+from worker.errors import ProjectorError
 from worker.settings import LogLevel, LogSettings
 
 MAX_ERROR_LENGTH: Final = 500
@@ -181,22 +181,11 @@ class Events:
         """The partition's store is where the log is; the partition runs."""
         self._log.info("partition_restored", partition=partition, full=full, records=records, seconds=round(seconds, 3))
 
-    def partition_stopped(self, error: OffsetOutOfRange) -> None:
-        """The partition stands still until somebody decides: its committed offset is outside its input's log."""
-        self._log.error(
-            "partition_stopped",
-            topic=error.topic,
-            partition=error.partition,
-            offset=error.offset,
-            low=error.low,
-            high=error.high,
-        )
-
-    def partition_refused(self, error: DecidedByNewer) -> None:
-        """The partition stands still here: a newer version has decided in it, and an older one must not go on there."""
-        self._log.error(
-            "partition_refused", partition=error.partition, what=error.what, found=error.found, ours=error.ours
-        )
+    def partition_stopped(self, *, partition: int, kind: str, detail: str) -> None:
+        """The partition stands still: its committed offset is outside its input's log or went back, or a newer version
+        has decided in it. `detail`: what was found, and what to do.
+        """
+        self._log.error("partition_stopped", partition=partition, kind=kind, detail=detail)
 
     def partition_recomputing(self, *, partition: int, policy: int, before: int, records: int) -> None:
         """Everything in it is decided again with our policy; `before`: the last such, 0 unknown. It goes on meanwhile.

@@ -27,7 +27,17 @@ from projections import rules
 from projections.advance import Input
 from projections.inputs import InputDecoder
 from worker.batch import Batch, Batcher
-from worker.errors import DecidedByNewer, Fenced, OffsetOutOfRange, RecordTooLarge, StoreDamaged, Unfit, Unstable
+from worker.errors import (
+    DecidedByNewer,
+    Fenced,
+    OffsetOutOfRange,
+    OffsetWentBack,
+    PartitionStopped,
+    RecordTooLarge,
+    StoreDamaged,
+    Unfit,
+    Unstable,
+)
 from worker.merge import Merge
 from worker.observer import Observer
 from worker.partition import Partition, Phase
@@ -46,7 +56,7 @@ from worker.ports import (
     TopicPartition,
 )
 from worker.recompute import SLICE_RUNS, TELL_S, Recompute
-from worker.restore import restore_slices, starting_position
+from worker.restore import is_copy_of, restore_slices, starting_position
 from worker.suspects import Suspects
 
 POLL_TIMEOUT_MS: Final = 500
@@ -66,6 +76,9 @@ PAUSE_BYTES: Final = 1 << 20
 """An input with this much buffered is not fetched until some of it is merged."""
 BACKOFF_S: Final = (0.2, 5.0)
 """Shortest and longest wait before taking over again after an error; doubled each time, with jitter."""
+LOOK_AGAIN_S: Final = 30.0
+"""How often all is taken over again to see whether Kafka tells the right offsets of a partition by now: a broker
+restarts in less, and the other partitions stand still for less than a second meanwhile."""
 NOWHERE: Final = Position("", 0, 0)
 """Of the store of a partition that is stopped: it is left as it is, and nobody restores it."""
 
@@ -146,7 +159,7 @@ class Worker:
         self._unstable_since = None
         if self._clock.monotonic() < self._trouble.retry_at:
             return
-        if self._membership != membership:
+        if self._membership != membership or self._should_look_again():
             self._take_over(membership)
             records = []
         self._buffer(records)
@@ -208,39 +221,48 @@ class Worker:
             return Input(Rejected("too_large", reason), record.timestamp, record)
         return self._inputs.decode(record)
 
+    def _should_look_again(self) -> bool:
+        now = self._clock.monotonic()
+        return any(p.look_again_at is not None and now >= p.look_again_at for p in self.partitions)
+
     def _take_over(self, membership: Membership) -> None:
         self._membership = None
         self._partitions = {}
         numbers = sorted(membership.partitions)
         self._log.pause((topic, number) for number in numbers for topic in self._topics.inputs)
         self._log.new_producer()
+        # Before the offsets: what was committed with them is not newer. And before the ends: see `starting_position`.
+        statuses = {n: self._store.status(n) for n in numbers}
         committed: dict[int, dict[str, Committed] | OffsetOutOfRange] = {n: self._committed(n) for n in numbers}
-        statuses = {n: self._store.status(n) for n in numbers}  # before the ends: see `starting_position`
         ends = self._log.ends(numbers)
         log_id = self._log.log_id()
         for number in numbers:
             partition = Partition(number, Merge(self._topics.inputs), {}, 0, ends[number], NOWHERE)
             self._partitions[number] = partition
-            offsets = committed[number]
-            if isinstance(offsets, OffsetOutOfRange):
-                self._stop(partition, offsets)
-                continue
             try:
-                self._begin_restore(partition, offsets, statuses[number], log_id)
-            except DecidedByNewer as error:
+                self._begin_restore(partition, committed[number], statuses[number], log_id)
+            except PartitionStopped as error:
                 self._stop(partition, error)
         self._membership = membership
         self._observer.taken_over(membership.generation, self.partitions)
 
     def _begin_restore(
-        self, partition: Partition, offsets: Mapping[str, Committed], status: StoreStatus | None, log_id: str
+        self,
+        partition: Partition,
+        offsets: Mapping[str, Committed] | OffsetOutOfRange,
+        status: StoreStatus | None,
+        log_id: str,
     ) -> None:
-        """Find where the partition stands, in Kafka and in the store. Raises DecidedByNewer."""
+        """Find where the partition stands, in Kafka and in the store. Raises PartitionStopped."""
         number = partition.number
+        if isinstance(offsets, OffsetOutOfRange):
+            raise offsets
         if (found_out := self._trouble.newer.pop(number, None)) is not None:
             raise found_out
         partition.policies = found_policies(offsets.values(), status)
         refuse_newer(number, partition.policies)
+        if (doubt := _doubt(partition, status, offsets, log_id)) is not None:
+            raise doubt
         partition.position, reason = starting_position(
             self._store,
             number,
@@ -261,10 +283,12 @@ class Worker:
         partition.become(Phase.RESTORING)
         self._observer.restoring(partition, reason)
 
-    def _stop(self, partition: Partition, error: OffsetOutOfRange | DecidedByNewer) -> None:
+    def _stop(self, partition: Partition, error: PartitionStopped) -> None:
         """The partition stands still, the others go on; when it is taken over again, it is looked at anew."""
         partition.become(Phase.STOPPED)
         partition.stopped_by = error
+        if isinstance(error, OffsetWentBack):
+            partition.look_again_at = self._clock.monotonic() + LOOK_AGAIN_S
         self._observer.stopped(error)
 
     def _committed(self, number: int) -> dict[str, Committed] | OffsetOutOfRange:
@@ -456,12 +480,11 @@ class Worker:
         self._observer.published(batches, committed_at - began)
         at = 0
         for batch in batches:
+            number = batch.partition.number
+            batch.partition.offsets = {topic: c.offset for (topic, of), c in offsets.items() if of == number}
             self._store_batch(batch, written[at : at + len(batch.outputs)])
             at += len(batch.outputs)
-            for (topic, number), committed in offsets.items():
-                if number == batch.partition.number:
-                    batch.partition.offsets[topic] = committed.offset
-                    batch.partition.policies = committed.policies
+            batch.partition.policies = _policies_after(batch)
             self._suspects.went_through(batch)
         self._trouble.backoff_s = BACKOFF_S[0]
         self._observer.stored(self._clock.monotonic() - committed_at)
@@ -480,7 +503,7 @@ class Worker:
     def _store_batch(self, batch: Batch, written: Sequence[int]) -> None:
         partition = batch.partition
         after = batch.position_after(written, self._topics)
-        if batch.writes:
+        if batch.outputs:
             self._apply(partition, after, batch.writes, _newly_touched(batch))
         partition.stream_time = batch.stream_time
         if partition.next_due is not None and partition.next_due <= batch.stream_time:
@@ -492,11 +515,17 @@ class Worker:
         self, partition: Partition, after: Position, writes: Sequence[Stored], policy: int | None = None
     ) -> None:
         """Write and move on, as of when this turn began: who has slept since does not know what the log holds now."""
-        at = self._turn_began_ms
         self._store.apply(
-            partition.number, partition.position, after, writes, restoring=False, applied_at=at, policy=policy
+            partition.number,
+            partition.position,
+            after,
+            writes,
+            restoring=False,
+            applied_at=self._turn_began_ms,
+            policy=policy,
+            offsets=partition.offsets,
         )
-        partition.position, partition.applied_at = after, at
+        partition.position, partition.applied_at = after, self._turn_began_ms
 
     def _control_flow(self) -> None:
         """Before the next poll: do not fetch what would only lie in memory, and fetch again what no longer would."""
@@ -511,6 +540,22 @@ class Worker:
                 elif not full and topic in partition.paused:
                     self._log.resume([(topic, partition.number)])
                     partition.paused.remove(topic)
+
+
+def _doubt(
+    partition: Partition, status: StoreStatus | None, offsets: Mapping[str, Committed], log_id: str
+) -> OffsetWentBack | None:
+    """Why these offsets are not what was committed: a store that is a copy of this log is a second witness.
+
+    Who resets offsets is believed.
+    """
+    if status is None or not is_copy_of(status, partition.ends, log_id):
+        return None
+    for topic, known in status.offsets.items():
+        told = offsets.get(topic)
+        if told is not None and told.offset < known and told.by != "other":
+            return OffsetWentBack(topic, partition.number, told.offset if told.by == "worker" else None, known)
+    return None
 
 
 def _policies_after(batch: Batch) -> Policies:

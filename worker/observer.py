@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from worker.batch import Batch
-from worker.errors import DecidedByNewer, OffsetOutOfRange
+from worker.errors import PartitionStopped
 from worker.partition import Partition
 from worker.recompute import Recompute
 
@@ -26,7 +26,7 @@ class Observer(Protocol):
 
     def running(self, partition: Partition) -> None: ...
 
-    def stopped(self, error: OffsetOutOfRange | DecidedByNewer) -> None: ...
+    def stopped(self, error: PartitionStopped) -> None: ...
 
     def recomputing(self, partition: Partition) -> None: ...
 

@@ -7,8 +7,8 @@
     TAKING_OVER   the assignment is known, the store's position is not
     RESTORING     the store is behind the log; inputs are paused, reading stops for nobody else's partition
     RUNNING       the store is where the log is; inputs flow
-    STOPPED       its committed offset is outside its input's log: going on would jump, silently; or a newer version has
-                  decided in it: going on would undo that
+    STOPPED       its committed offset is outside its input's log, or went back: going on would jump, silently; or a
+                  newer version has decided in it: going on would undo that
 
 There is no way back: whatever goes wrong, the partition is dropped with all that is known of it in memory and taken
 over anew (`worker.loop`). So what a `Partition` holds is always what was read or committed since its take-over.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from worker.errors import DecidedByNewer, OffsetOutOfRange
+from worker.errors import PartitionStopped
 from worker.merge import Merge
 from worker.ports import Ends, Policies, Position
 from worker.recompute import Recompute
@@ -50,6 +50,7 @@ class Partition:
     monotonic seconds when an idle partition's store was last asked; `applied_at`: the clock's ms when it was last
     written. `paused`: inputs that are not fetched, as enough of them is in memory. `policies`: what its documents were
     decided with; `recompute`: while they are being decided again, how far that has come. `stopped_by`: why it is.
+    `look_again_at`: monotonic seconds when to see whether that is over; None if it does not pass by itself.
     """
 
     number: int
@@ -67,7 +68,8 @@ class Partition:
     paused: set[str] = field(default_factory=set)
     policies: Policies = field(default_factory=Policies)
     recompute: Recompute | None = None
-    stopped_by: OffsetOutOfRange | DecidedByNewer | None = None
+    stopped_by: PartitionStopped | None = None
+    look_again_at: float | None = None
 
     def become(self, phase: Phase) -> None:
         assert phase in NEXT[self.phase], f"partition {self.number} went from {self.phase} to {phase}"

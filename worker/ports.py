@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from contracts.events import Record
 from projections.record import Key
@@ -51,14 +51,16 @@ class Policies:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What the last transaction said about an input partition: the next offset, and how things stood at that point.
+    """What was committed last of an input partition: the next offset, and how things stood at that point.
 
-    `stream_time`: in ms. `policies`: the same for all inputs of a partition number.
+    `stream_time`: in ms. `policies`: the same for all inputs of a partition number. `by`: a worker's transaction,
+    somebody else, as an operator who resets it (it says nothing of the others then), or nobody: it is the beginning.
     """
 
     offset: int
     stream_time: int
     policies: Policies = Policies()
+    by: Literal["worker", "other", "nobody"] = "worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ class StoreStatus:
 
     `wiped`: what was there before this generation has been removed. `applied_at`: wall time in ms of the last write.
     `layout`: None where it names none. `ordered`: who ordered it to be restored in full, while nobody has begun.
-    Beside these it keeps, for people, since when it is restoring or ready (`status_since`, wall time in ms).
+    `offsets`: of each input, what was committed with what was last written here; empty where that is not known. Beside
+    these it keeps, for people, since when it is restoring or ready (`status_since`, wall time in ms).
     """
 
     position: Position
@@ -91,6 +94,7 @@ class StoreStatus:
     policy: int
     layout: int | None = LAYOUT
     ordered: str | None = None
+    offsets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +238,12 @@ class Store(Protocol):
         restoring: bool,
         applied_at: int,
         policy: int | None = None,
+        offsets: Mapping[str, int] | None = None,
     ) -> None:
-        """Write records and move from exactly `before` to `after`, at once or not at all; else PositionMoved."""
+        """Write records and move from exactly `before` to `after`, at once or not at all; else PositionMoved.
+
+        `policy`, `offsets`: what the status says of them is left as it is by None.
+        """
 
     def wipe(
         self, partition: int, before: StoreStatus | None, start: Position, log_id: str, *, applied_at: int

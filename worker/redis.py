@@ -14,7 +14,8 @@ In a Redis Cluster `worker.nodes` knows which master has a partition's slot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final, cast
@@ -94,6 +95,7 @@ class RedisStore:
                 policy=int(fields["policy"]),
                 layout=int(fields["layout"]) if "layout" in fields else None,
                 ordered=fields.get("ordered"),
+                offsets=read_offsets(fields.get("offsets")),
             )
         except (KeyError, ValueError):
             return None
@@ -128,12 +130,14 @@ class RedisStore:
         restoring: bool,
         applied_at: int,
         policy: int | None = None,
+        offsets: Mapping[str, int] | None = None,
     ) -> None:
         call = _ApplyCall(self, partition)
         for write in writes:
             call.add(write)
         status = "restoring" if restoring else "ready"
-        moved = (after.state, after.internal, status, applied_at, "" if policy is None else policy)
+        committed = "" if offsets is None else json.dumps(offsets)
+        moved = (after.state, after.internal, status, applied_at, "" if policy is None else policy, committed)
         args = (*moved, len(STATES), len(UNFINISHED), *call.operations)
         self._guarded(self._apply_script, partition, before, [*call.keys, self._nothing(partition)], args)
 
@@ -254,6 +258,15 @@ class _ApplyCall:
             for state in STATES:
                 self._declare(self._store.key(self._partition, f"runs:{tenant}:{state}"))
         return block
+
+
+def read_offsets(text: str | None) -> dict[str, int]:
+    """A position's `offsets`, by topic; none where they cannot be read: they are a second witness only."""
+    try:
+        offsets = json.loads(text or "{}")
+        return {str(topic): int(offset) for topic, offset in offsets.items()}
+    except (AttributeError, TypeError, ValueError):
+        return {}
 
 
 def _parse_member(member: bytes) -> Key:

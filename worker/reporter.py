@@ -10,7 +10,7 @@ from typing import Final
 from contracts.topics import TOPICS, Topics
 from projections import rules
 from worker.batch import Batch
-from worker.errors import DecidedByNewer, KafkaUnreachable, OffsetOutOfRange, RedisUnreachable
+from worker.errors import DecidedByNewer, KafkaUnreachable, PartitionStopped, RedisUnreachable
 from worker.health import Health
 from worker.logs import Events
 from worker.metrics import PARTITION_STATES, Metrics
@@ -87,11 +87,8 @@ class Reporter:
             )
         self._events.partition_taken_over(partition=partition.number, offsets=partition.offsets)
 
-    def stopped(self, error: OffsetOutOfRange | DecidedByNewer) -> None:
-        if isinstance(error, DecidedByNewer):
-            self._events.partition_refused(error)
-        else:
-            self._events.partition_stopped(error)
+    def stopped(self, error: PartitionStopped) -> None:
+        self._events.partition_stopped(partition=error.partition, kind=error.kind, detail=str(error))
 
     def recomputing(self, partition: Partition) -> None:
         work, before = partition.recompute, partition.policies

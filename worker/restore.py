@@ -105,6 +105,7 @@ def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSl
         restoring=not partition.is_restored,
         applied_at=partition.applied_at,
         policy=partition.policies.touched or rules.POLICY,
+        offsets=partition.offsets if partition.is_restored else None,
     )
     return len(piece.state) + len(piece.internal)
 
@@ -117,6 +118,12 @@ def stored_records(piece: LogSlice) -> Iterator[Stored]:
     """
     yield from map(_stored_run, piece.state)
     yield from map(_stored_internal, piece.internal)
+
+
+def is_copy_of(status: StoreStatus, ends: Ends, log_id: str) -> bool:
+    """Whether the store is, or was left as, a copy of this log: of these topics, and not ahead of them."""
+    position = status.position
+    return status.log_id == log_id and position.state <= ends.high_state and position.internal <= ends.high_internal
 
 
 def _why_in_full(status: StoreStatus | None, ends: Ends, log_id: str, now: int) -> str | None:

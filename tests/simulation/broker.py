@@ -19,9 +19,10 @@ Nothing is random here: how long things take is asked of `Delays`.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Final, Literal, Protocol
 
 from contracts.events import Record
@@ -326,6 +327,11 @@ class Broker:
         self.group = Group(partitions)
         self.committed: dict[TopicPartition, Committed] = {}
         self.commits: list[Commit] = []
+        self.past: deque[dict[TopicPartition, Committed]] = deque(maxlen=20)
+        self.told: dict[TopicPartition, Committed] = {}
+        """What the coordinator tells while it has loaded an older state than there is; empty when it has not."""
+        self.is_witnessed: Callable[[TopicPartition, Committed], bool] = lambda *_: False
+        self.told_wrongly_at = -(10**9)
         self.epochs: dict[str, int] = defaultdict(lambda: -1)
         self.transactions: dict[str, Transaction] = {}
         self.next_look = time.now + LOOK_INTERVAL_MS
@@ -434,7 +440,9 @@ class Broker:
             commit = Commit(transaction.offsets)
             self.commits.append(commit)
             self.on_committed(commit)
+            self.past.append(dict(self.committed))
             self.committed.update(transaction.offsets)
+            self.told.update(transaction.offsets)
         self.on_visible()
 
     def look(self) -> None:
@@ -459,7 +467,23 @@ class Broker:
         return self.offsets(wanted)
 
     def offsets(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
-        return {place: self.committed[place] for place in places if place in self.committed}
+        return {place: self._told(place) for place in places if place in self.committed}
+
+    def _told(self, place: TopicPartition) -> Committed:
+        """Wrong only where somebody else knows better: nobody finds out otherwise."""
+        told = self.told.get(place)
+        if told is None or told == self.committed[place] or not self.is_witnessed(place, told):
+            return self.committed[place]
+        self.told_wrongly_at = self.time.now
+        return told
+
+    def load_in_part(self, choose: Random) -> None:
+        """The coordinator begins anew with an older state of what was committed."""
+        if self.past:
+            self.told = dict(choose.choice(self.past))
+
+    def load_all(self) -> None:
+        self.told = {}
 
     def compact(self) -> int:
         """Let the cleaner run over both compacted topics; returns how many records it removed."""

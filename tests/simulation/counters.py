@@ -30,6 +30,7 @@ SITUATIONS: Final[tuple[str, ...]] = (
     "refused: RecordTooLarge",
     "refused: UnknownMemberIdError",
     "restored from a tail",
+    "stopped for an offset that went back",
     "took over under an open transaction",
     "waited for pending offsets",
 )

@@ -161,6 +161,13 @@ def _broker_down(at: Moment) -> BaseException | None:
     return None
 
 
+def _old_offsets(at: Moment) -> BaseException | None:
+    """The group's coordinator has loaded in part what was committed, until it is started again."""
+    at.world.broker.load_in_part(at.choose)
+    at.world.later(at.choose.choice((500, 5_000, 45_000)), at.world.broker.load_all)
+    return None
+
+
 def _slow_markers(at: Moment) -> BaseException | None:
     at.world.slow_markers = at.choose.randint(1, 8)
     return None
@@ -246,6 +253,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("replaced", 3, _replace),
     Fault("stopped", 2, _stop),
     Fault("broker down", 3, _broker_down),
+    Fault("old offsets", 3, _old_offsets, leads_to="taking over"),
     Fault("slow markers", 7, _slow_markers, leads_to="taking over"),
     Fault("store lost", 5, _store_lost),
     Fault("store gone back", 4, _store_back, leads_to="restoring"),

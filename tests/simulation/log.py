@@ -132,7 +132,7 @@ class SimulatedLog:
         found = {}
         for place in places:
             high = self._broker.logs[place].end
-            found[place] = committed = offsets.get(place, Committed(0, 0))
+            found[place] = committed = offsets.get(place, Committed(0, 0, by="nobody"))
             if not 0 <= committed.offset <= high:
                 raise OffsetOutOfRange(*place, committed.offset, 0, high)
         return found

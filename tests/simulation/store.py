@@ -8,7 +8,7 @@ before anything is done, and reading and removing go on).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -115,6 +115,7 @@ class Redis:
         restoring: bool,
         applied_at: int,
         policy: int | None,
+        offsets: Mapping[str, int] | None,
     ) -> None:
         copy = self.at(partition, before)
         self._need_memory()
@@ -124,7 +125,8 @@ class Redis:
         copy.sizes = (len(copy.dues), len(copy.records))
         assert copy.status is not None
         status = replace(copy.status, position=after, restoring=restoring, applied_at=applied_at)
-        copy.status = status if policy is None else replace(status, policy=policy)
+        status = status if policy is None else replace(status, policy=policy)
+        copy.status = status if offsets is None else replace(status, offsets=dict(offsets))
         self.on_applied(Applied(partition, before, after, writes, replaced, restoring))
 
     def wipe(self, partition: int, expected: str, start: Position, log_id: str, applied_at: int) -> None:
@@ -225,12 +227,20 @@ class SimulatedStore:
         restoring: bool,
         applied_at: int,
         policy: int | None = None,
+        offsets: Mapping[str, int] | None = None,
     ) -> None:
         written = list(writes)
         self._call(
             "apply" if policy is None else "restore",
             lambda: self._redis.apply(
-                partition, before, after, written, restoring=restoring, applied_at=applied_at, policy=policy
+                partition,
+                before,
+                after,
+                written,
+                restoring=restoring,
+                applied_at=applied_at,
+                policy=policy,
+                offsets=offsets,
             ),
         )
 

@@ -216,7 +216,7 @@ def test_a_marker_takes_an_offset_and_is_passed(bench: Bench) -> None:
     membership = taken_over(log)
     for value in (b"one", b"two"):
         log.publish([state(bench, value), state(bench, value)], {ops(bench): Committed(0, 7)}, membership.token)
-    assert log.ends([0])[0].high_state == 6
+    wait_until(lambda: log.ends([0])[0].high_state == 6, WITHIN_S, "the last marker is there")
     assert read_to(log, 6) == [b"one", b"one", b"two", b"two"]
 
 
@@ -233,7 +233,7 @@ def test_an_end_lies_behind_an_open_transaction_and_readers_before_it(bench: Ben
     membership = taken_over(log)
     log.publish([state(bench, b"done")], {ops(bench): Committed(0, 7)}, membership.token)
     bench.leave_open(log, [state(bench, b"never")])
-    assert log.ends([0])[0].high_state == 3
+    wait_until(lambda: log.ends([0])[0].high_state == 3, WITHIN_S, "the marker is there")
     assert read_to(log, 2) == [b"done"]
 
 
@@ -252,7 +252,7 @@ def test_a_producer_that_was_replaced_publishes_nothing(bench: Bench) -> None:
     with pytest.raises(Exception, match=r"(?i)fenced|epoch"):
         older.publish([state(bench, b"never")], {ops(bench): Committed(0, 5)}, membership.token)
     assert newer.ends([0])[0].high_state == 0
-    assert older.committed([0])[ops(bench)] == Committed(0, 0)
+    assert older.committed([0])[ops(bench)] == Committed(0, 0, by="nobody")
 
 
 def test_offsets_and_stream_time_are_there_with_the_outputs(bench: Bench) -> None:
@@ -274,7 +274,7 @@ def test_a_place_of_an_earlier_generation_publishes_nothing(bench: Bench) -> Non
     with pytest.raises(Exception, match=r"(?i)generation|commit"):
         older.publish([state(bench, b"never")], {ops(bench): Committed(0, 5)}, membership.token)
     newer.new_producer()
-    assert newer.committed([0])[ops(bench)] == Committed(0, 0)
+    assert newer.committed([0])[ops(bench)] == Committed(0, 0, by="nobody")
 
 
 def test_who_names_no_member_is_not_refused(bench: Bench) -> None:

@@ -21,13 +21,13 @@ from tests.simulation.counters import Counters
 from tests.simulation.faults import BY_NAME, FAULTS, KAFKA_CALLS, PHASE, PHASES, Crash, Fault, Moment
 from tests.simulation.inputs import HUGE, PARTITIONS, TOPICS, Inputs
 from tests.simulation.invariants import Watcher, violations_at_rest
-from tests.simulation.log import SimulatedLog
+from tests.simulation.log import CALL_TIMEOUT_MS, SimulatedLog
 from tests.simulation.store import Redis, SimulatedStore
 from worker.batch import Batch
-from worker.errors import DecidedByNewer, Fenced, KafkaUnreachable, OffsetOutOfRange, Unfit, Unstable
+from worker.errors import Fenced, KafkaUnreachable, OffsetWentBack, PartitionStopped, Unfit, Unstable
 from worker.loop import IDLE_DELAY_MS, Limits, Worker
 from worker.partition import Partition, Phase
-from worker.ports import Output, TopicPartition
+from worker.ports import Committed, Output, TopicPartition
 from worker.recompute import Recompute
 
 DECODER: Final = InputDecoder(TOPICS, PARTITIONS, "murmur2")
@@ -186,6 +186,7 @@ class World:
         self.broker = Broker(TOPICS, PARTITIONS, self.time, self)
         self.broker.too_large = _is_huge
         self.broker.on_visible = self._wake_all
+        self.broker.is_witnessed = self._is_witnessed
         self.redis = make_redis(PARTITIONS)
         self.slow_markers = 0
         self.stormy = True
@@ -284,6 +285,12 @@ class World:
             self.time.now = max(now, min([until, *times]))
             if self.time.now == now:
                 self.time.now = now + 1
+
+    def _is_witnessed(self, place: TopicPartition, told: Committed) -> bool:
+        """Whether the store has seen a newer offset committed than this."""
+        topic, number = place
+        status = self.redis.copies[number].status
+        return status is not None and told.offset < status.offsets.get(topic, 0)
 
     def _wake_all(self) -> None:
         for process in self.processes:
@@ -460,6 +467,7 @@ class World:
         self.stormy = False
         self.note("world", "heals")
         self.broker_up()
+        self.broker.load_all()
         self.store_up()
         self.store_has_room()
         for process in self.processes:
@@ -556,8 +564,11 @@ class Told:
     def running(self, partition: Partition) -> None:
         self.process.world.note(self.process.name, f"runs {partition.number}")
 
-    def stopped(self, error: OffsetOutOfRange | DecidedByNewer) -> None:
-        self.process.world.violated(f"stopped: {error}")
+    def stopped(self, error: PartitionStopped) -> None:
+        world = self.process.world
+        if not isinstance(error, OffsetWentBack) or world.time.now - world.broker.told_wrongly_at > CALL_TIMEOUT_MS:
+            world.violated(f"stopped: {error}")
+        self._met("stopped for an offset that went back")
 
     def recomputing(self, partition: Partition) -> None:
         self._met("recompute begun")

@@ -22,7 +22,14 @@ from contracts.topics import Topics
 from projections import rules
 from projections.record import Key
 from worker.batch import Batch
-from worker.errors import DecidedByNewer, OffsetOutOfRange, PositionMoved, RecordTooLarge, StoreDamaged
+from worker.errors import (
+    DecidedByNewer,
+    OffsetOutOfRange,
+    PartitionStopped,
+    PositionMoved,
+    RecordTooLarge,
+    StoreDamaged,
+)
 from worker.partition import Partition
 from worker.ports import (
     Committed,
@@ -238,7 +245,7 @@ class FakeLog(Faults):
             for topic in self._broker.topics.inputs:
                 tp = (topic, number)
                 low, high = self._broker.low[tp], self._broker.end_offset(tp, committed=False)
-                found[tp] = committed = self._broker.committed.get(tp, Committed(low, 0))
+                found[tp] = committed = self._broker.committed.get(tp, Committed(low, 0, by="nobody"))
                 if not low <= committed.offset <= high:
                     raise OffsetOutOfRange(topic, number, committed.offset, low, high)
         return found
@@ -401,6 +408,7 @@ class FakeStore(Faults):
         restoring: bool,
         applied_at: int,
         policy: int | None = None,
+        offsets: Mapping[str, int] | None = None,
     ) -> None:
         self._enter("apply")
         copy = self._at(partition, before)
@@ -416,6 +424,7 @@ class FakeStore(Faults):
             applied_at=applied_at,
             policy=was.policy if policy is None else policy,
             layout=was.layout,
+            offsets=was.offsets if offsets is None else dict(offsets),
         )
         self._leave("apply")
 
@@ -495,9 +504,9 @@ class Notes:
     def running(self, partition: Partition) -> None:
         self.told.append(("running", partition.number))
 
-    def stopped(self, error: OffsetOutOfRange | DecidedByNewer) -> None:
-        what = error.topic if isinstance(error, OffsetOutOfRange) else error.what
-        self.told.append(("stopped", what, error.partition))
+    def stopped(self, error: PartitionStopped) -> None:
+        why = error.what if isinstance(error, DecidedByNewer) else error.kind
+        self.told.append(("stopped", why, error.partition))
 
     def recomputing(self, partition: Partition) -> None:
         self.told.append(("recomputing", partition.number))

@@ -195,7 +195,7 @@ def test_without_a_committed_offset_work_begins_at_the_beginning(
     delete_records(settings, topic, number, 2)
     log = make_log()
     committed = log.committed(joined(log).partitions)
-    assert committed[topic, number] == Committed(2, 0)
+    assert committed[topic, number] == Committed(2, 0, by="nobody")
     assert len(committed) == PARTITIONS * 4
 
 
@@ -273,7 +273,7 @@ def test_an_end_lies_behind_open_transactions_and_reading_gets_there(make_log: M
         producer.send(topics.internal, b"four", b"k", partition=0)
         producer.flush()
         producer.commit_transaction()
-    assert log.ends([0])[0] == Ends(0, 0, 5, 2)
+    wait_until(lambda: log.ends([0])[0] == Ends(0, 0, 5, 2), READ_WITHIN_S, "the markers are there")
     assert values(log) == [b"three"]
     assert values(log, start=4) == []
 
@@ -327,7 +327,7 @@ def test_a_newer_producer_of_the_same_name_ends_the_older_ones_work(make_log: Ma
     with pytest.raises(KafkaError):
         older.publish([output(topics.decision_state)], {(topics.ops, 0): Committed(0, 5)}, membership.token)
     assert values(newer) == []
-    assert older.committed([0])[topics.ops, 0] == Committed(0, 0)
+    assert older.committed([0])[topics.ops, 0] == Committed(0, 0, by="nobody")
 
 
 def test_who_has_lost_its_place_in_the_group_publishes_nothing(make_log: MakesLog, settings: Settings) -> None:
@@ -347,7 +347,7 @@ def test_who_has_lost_its_place_in_the_group_publishes_nothing(make_log: MakesLo
         older.publish([output(topics.decision_state)], {(topics.ops, 0): Committed(0, 5)}, membership.token)
     older.new_producer()
     assert values(newer) == []
-    assert newer.committed([0])[topics.ops, 0] == Committed(0, 0)
+    assert newer.committed([0])[topics.ops, 0] == Committed(0, 0, by="nobody")
 
 
 def test_another_of_the_same_instance_takes_its_place(make_log: MakesLog, settings: Settings) -> None:
@@ -441,7 +441,7 @@ def test_a_transaction_that_the_broker_ended_is_no_commit(
         with pytest.raises(KafkaError):
             log.publish([output(topics.decision_state)], {(topics.ops, 0): Committed(0, 5)}, membership.token)
     assert values(log) == []
-    assert log.committed([0])[topics.ops, 0] == Committed(0, 0)
+    assert log.committed([0])[topics.ops, 0] == Committed(0, 0, by="nobody")
 
 
 @pytest.mark.usefixtures("real_kafka")  # else there is none of its kind

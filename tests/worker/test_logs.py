@@ -133,10 +133,12 @@ def test_each_server_is_told_of_by_itself(events: Events, stream: io.StringIO) -
 
 
 def test_a_stopped_partition_is_told_with_all_three_offsets(events: Events, stream: io.StringIO) -> None:
-    events.partition_stopped(OffsetOutOfRange("in", 3, 5, 10, 20))
+    error = OffsetOutOfRange("in", 3, 5, 10, 20)
+    events.partition_stopped(partition=error.partition, kind=error.kind, detail=str(error))
 
     (line,) = lines(stream)
-    assert (line["topic"], line["partition"], line["offset"], line["low"], line["high"]) == ("in", 3, 5, 10, 20)
+    assert (line["event"], line["partition"], line["kind"]) == ("partition_stopped", 3, "offset_out_of_range")
+    assert "in partition 3: the committed offset is 5, the log holds 10 to 20" in line["detail"]
 
 
 def test_libraries_are_heard_from_warnings_on_and_in_the_same_form(stream: io.StringIO) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.worker.fakes import TOPICS
 from tests.worker.site import OPERATIONS, PROVEN, RUNS, SNAPSHOTS, Site, at, proven
-from worker.errors import Fenced, OffsetOutOfRange, Unfit, Unstable
-from worker.loop import UNSTABLE_POLL_MS
+from worker.errors import Fenced, OffsetOutOfRange, OffsetWentBack, Unfit, Unstable
+from worker.loop import LOOK_AGAIN_S, UNSTABLE_POLL_MS
 from worker.partition import Phase
 from worker.ports import Committed
 
@@ -219,7 +219,7 @@ def test_an_offset_outside_the_log_stops_that_partition_alone() -> None:
     site.send_restore()
     site.until(lambda: site.states() == PROVEN, worker)
     assert worker.phases == {0: Phase.RUNNING, 1: Phase.STOPPED}
-    assert worker.notes.of("stopped") == [(RUNS, 1)]
+    assert worker.notes.of("stopped") == [("offset_out_of_range", 1)]
     assert (RUNS, 1) in worker.log.paused
 
 
@@ -229,7 +229,7 @@ def test_what_was_deleted_unread_is_outside_the_log_too() -> None:
     worker.log.rebalance([0])
     worker.turn()
     assert worker.phases == {0: Phase.STOPPED}
-    assert worker.notes.of("stopped") == [(OPERATIONS, 0)]
+    assert worker.notes.of("stopped") == [("offset_out_of_range", 0)]
 
 
 def test_a_stopped_partitions_store_is_left_alone() -> None:
@@ -242,6 +242,72 @@ def test_a_stopped_partitions_store_is_left_alone() -> None:
     assert worker.phases == {0: Phase.STOPPED}
     assert site.store.copies[0].values
     assert not site.store.copies[0].status.restoring
+
+
+# Offsets that Kafka tells, and that are not what was committed
+
+
+def gone_back(site: Site, told: Committed | None) -> Committed:
+    """Its coordinator has loaded in part what was committed; returns what that was."""
+    right = site.broker.committed[RUNS, 0]
+    del site.broker.committed[RUNS, 0]
+    if told is not None:
+        site.broker.committed[RUNS, 0] = told
+    return right
+
+
+@pytest.mark.parametrize(("told", "words"), [(Committed(0, 1), "0 as the"), (None, "no committed offset")])
+def test_an_offset_that_went_back_stops_the_partition_until_kafka_tells_the_right_one(
+    told: Committed | None, words: str
+) -> None:
+    """What cannot be read would be set aside and marked a second time."""
+    site, worker = proven()
+    site.send(sequence=2, status="nonsense")
+    site.settle(worker)
+    letters = len(site.broker.records(TOPICS.dead_letters))
+    right = gone_back(site, told)
+    worker.log.rebalance([0])
+    worker.turn(3)
+    assert worker.phases == {0: Phase.STOPPED}
+    assert worker.notes.of("stopped") == [("offset_went_back", 0)]
+    assert words in str(OffsetWentBack(RUNS, 0, None if told is None else told.offset, right.offset))
+
+    site.broker.committed[RUNS, 0] = right
+    site.clock.pass_s(LOOK_AGAIN_S)
+    site.settle(worker)
+    assert worker.phases == {0: Phase.RUNNING}
+    assert len(site.broker.records(TOPICS.dead_letters)) == letters
+    site.assert_consistent([0])
+
+
+def test_an_offset_that_somebody_has_reset_is_believed() -> None:
+    site, worker = proven()
+    gone_back(site, Committed(0, 0, by="other"))
+    worker.log.rebalance([0])
+    site.settle(worker)
+    assert worker.phases == {0: Phase.RUNNING}
+    site.assert_consistent([0])
+
+
+def test_after_a_reset_what_was_committed_before_is_no_witness_any_more() -> None:
+    """Its worker died between the commit and the store: the next one must not doubt the first one's commit."""
+    site, worker = proven()
+    gone_back(site, Committed(0, 0, by="other"))
+    worker.log.rebalance([0])
+    worker.turn()
+    status = site.store.status(0)
+    assert status is not None
+    assert status.offsets[RUNS] == 0
+
+
+def test_what_the_store_of_another_log_has_seen_is_no_witness() -> None:
+    """All topics were made anew, and Redis was left as it was."""
+    site, worker = proven()
+    gone_back(site, None)
+    site.broker.log_id = "life-2"
+    worker.log.rebalance([0])
+    worker.turn(3)
+    assert worker.notes.of("stopped") == []
 
 
 def test_a_partition_without_committed_offsets_begins_at_the_beginning_of_the_log() -> None:

@@ -7,8 +7,8 @@
 -- KEYS[..] the records' keys, and for each tenant a block of keys: runs:<tenant>, then runs:<tenant>:<state> of each state;
 --          last one that is never there: a cluster then refuses it all while it moves the slot
 -- ARGV[1..3]  generation, state, internal that the store must be at
--- ARGV[4..9]  state, internal to move to; status; applied_at; policy ('' leaves it); number of states;
---             number of those with unfinished:<state>
+-- ARGV[4..10] state, internal to move to; status; applied_at; policy, committed offsets ('' leaves them);
+--             number of states; number of those with unfinished:<state>
 -- ARGV[..]    operations:
 --   'run',      key, block, run id, <tenant>/<run>, value, index of its state, of its unfinished:<state> (0: in none),
 --               changed_at     key and block: indexes into KEYS; the others count from 1
@@ -30,7 +30,7 @@ elseif (tonumber(sizes[2]) or 0) ~= redis.call('SCARD', KEYS[3]) then
   return {2, 'records'}
 end
 
-local states, unfinished = tonumber(ARGV[9]), tonumber(ARGV[10])
+local states, unfinished = tonumber(ARGV[10]), tonumber(ARGV[11])
 
 -- A run is in the set of exactly one state, and in one of the unfinished at most; where it was before need not be known.
 local function leave(first, number, member, stays)
@@ -44,7 +44,7 @@ end
 -- Which records there are is written down beside them: so one that was lost is told from one that never was (read.lua).
 local name_from = #KEYS[1] - #'position' + 1
 
-local i = 11
+local i = 12
 while i <= #ARGV do
   local what = ARGV[i]
   local key = KEYS[tonumber(ARGV[i + 1])]
@@ -93,5 +93,8 @@ if at[4] ~= ARGV[6] then
 end
 if ARGV[8] ~= '' then
   redis.call('HSET', KEYS[1], 'policy', ARGV[8])
+end
+if ARGV[9] ~= '' then
+  redis.call('HSET', KEYS[1], 'offsets', ARGV[9])
 end
 return {1}

@@ -79,13 +79,32 @@ class Verdict:
 def _stopped(view: View) -> Finding | None:
     outside = next((row for row in view.facts.inputs if not row.in_log), None)
     if outside is None:
-        return None
+        return _went_back(view)
     return Finding(
         f"{outside.topic} is to be read on at {outside.next}, and holds {outside.low} to {outside.high}: records were"
         " removed before they were read, or the topic was made anew. When all workers are stopped:",
         next=f"kafka-consumer-groups.sh --bootstrap-server {view.bootstrap_servers} --group {view.group}"
         f" --topic {outside.topic}:{view.facts.number} --reset-offsets --to-earliest --execute",
     )
+
+
+def _went_back(view: View) -> Finding | None:
+    """As `worker.loop` finds it, once the store has been quiet: it is looked at after what Kafka tells."""
+    store = view.facts.store
+    if store is None or not store.follows or view.survey.at - store.applied_at < LATE_MS:
+        return None
+    for row in view.facts.inputs:
+        known = store.offsets.get(row.topic, 0)
+        if row.next < known and (row.committed is None or row.stream_time):
+            told = "no committed offset" if row.committed is None else f"{row.committed} as the committed offset"
+            return Finding(
+                f"Kafka tells {told} of {row.topic}, and {known} was committed. Restart the broker that coordinates the"
+                " group; its worker goes on by itself. Which one it is:",
+                store.applied_at,
+                f"kafka-consumer-groups.sh --bootstrap-server {view.bootstrap_servers} --group {view.group}"
+                " --describe --state",
+            )
+    return None
 
 
 def _owned_by_nobody(view: View) -> Finding | None:
@@ -227,7 +246,8 @@ def _idle(view: View) -> Finding | None:
 CONDITIONS: Final = (
     Condition(
         "stopped", "stopped", "stopped", _stopped,
-        "Records of an input were removed before they were read. It waits for somebody to decide; the others go on.",
+        "Records of an input were removed before they were read, or Kafka tells an older offset than was committed. The"
+        " others go on.",
     ),
     Condition(
         "owned_by_nobody", "owned by nobody", "owned by nobody", _owned_by_nobody,

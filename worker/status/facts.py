@@ -6,7 +6,7 @@ What is not told, by an older or another broker or for want of a right, is None 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contracts.decision import State
 from worker.offset_metadata import UNKNOWN
@@ -78,6 +78,7 @@ class StoreCopy:
     """A partition's position in the store. `behind`: records, markers counted, of the compacted topics not yet in it.
 
     `follows`: it is a copy of the topics as they are now. `applied_at`, `status_since`: ms by the worker's clock.
+    `offsets`: of each input's topic, what was committed when it was written to.
     """
 
     restoring: bool
@@ -88,6 +89,7 @@ class StoreCopy:
     follows: bool
     applied_at: int
     status_since: int | None
+    offsets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

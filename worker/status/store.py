@@ -12,10 +12,11 @@ from contracts.decision import State
 from worker.fitness import nodes_of
 from worker.nodes import reason
 from worker.overdue import count
+from worker.redis import read_offsets
 from worker.settings import OverdueSettings, RedisSettings
 from worker.status.facts import StoreCopy
 
-FIELDS: Final = ("generation", "state", "internal", "status", "log_id", "applied_at", "status_since")
+FIELDS: Final = ("generation", "state", "internal", "status", "log_id", "applied_at", "status_since", "offsets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ def _copy(row: list[bytes | None], log_id: str, ends: tuple[int, int]) -> StoreC
             follows=told["log_id"] == log_id,
             applied_at=int(told["applied_at"]),
             status_since=None if since is None else int(since),
+            offsets=read_offsets(told.get("offsets")),
         )
     except (KeyError, ValueError):
         return None

@@ -18,6 +18,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.structs import OffsetAndMetadata
 from redis import Redis
 
 from tests.installation import PARTITIONS, Live
@@ -359,6 +360,41 @@ def test_a_partition_whose_records_were_removed_unread_is_stopped(
         row = wait_for_states(status, *expected)["partitions"][number]
         assert row["cause"].startswith(f"{topic} is to be read on at 1, and holds 2 to 3: ")
         assert row["next"].endswith(f"--topic {topic}:{number} --reset-offsets --to-earliest --execute")
+
+
+def test_a_partition_of_which_kafka_tells_an_older_offset_is_stopped_until_it_tells_the_right_one(
+    settings: Settings, status: Callable[..., Result]
+) -> None:  # fmt: skip
+    topic = settings.topic_names.restore_runs
+    with sender(settings, PARTITIONS) as send:
+        number = send.partition(TENANT)
+        well = ["caught_up" if at == number else "idle" for at in range(PARTITIONS)]
+        with running(settings):
+            send.events(run(TENANT, "rr-1", 1), run(TENANT, "rr-1", 2))
+            wait_for_states(status, *well)
+    place = TopicPartition(topic, number)
+    right = commit(settings, place, OffsetAndMetadata(1, "1793527200123", -1))
+    with running_partly(settings):
+        row = wait_for_states(status, *["stopped" if at == number else "idle" for at in range(PARTITIONS)])
+        assert row["partitions"][number]["cause"].startswith(
+            f"Kafka tells 1 as the committed offset of {topic}, and {right.offset} was committed."
+        )
+    commit(settings, place, right)
+    with running(settings):
+        wait_for_states(status, *well)
+
+
+def commit(settings: Settings, place: TopicPartition, told: OffsetAndMetadata) -> OffsetAndMetadata:
+    """As if the group's coordinator told this; returns what was committed before."""
+    client = KafkaConsumer(group_id=settings.kafka.group_id, **settings.kafka.client_options())
+    try:
+        before = client.committed(place, metadata=True)
+        assert isinstance(before, OffsetAndMetadata)
+        client.assign([place])
+        client.commit({place: told})
+    finally:
+        client.close()
+    return before
 
 
 @contextmanager

@@ -39,6 +39,8 @@ def decided(policies: Policies, owner: Member = OWNER, documents: tuple[int, int
 
 MOVING = Motion(moved_at=NOW, taken=100.0, arrived=20.0, restored=500.0)
 STILL = Motion(taken=0.0, arrived=5.0, restored=0.0)
+SEEN = replace(STORE, offsets={RUNS: 11}, applied_at=NOW - LATE_MS)
+"""Of a store that has seen offset 11 committed."""
 OPENED = OpenTransaction(RUNS, 10, NOW - 20_000, "etl-7", 60_000)
 
 
@@ -66,6 +68,12 @@ def test_every_condition_is_in_the_table_once_and_has_words() -> None:
         (partition(an_input(low=11)), Motion(), "stopped"),
         (partition(an_input(committed=11)), Motion(), "stopped"),
         (partition(an_input(committed=None, low=7)), Motion(), "caught_up"),
+        (partition(store=SEEN), Motion(), "stopped"),
+        (partition(an_input(committed=None), store=SEEN), Motion(), "stopped"),
+        (partition(an_input(committed=11, readable=11), store=SEEN), Motion(), "caught_up"),
+        (partition(an_input(stream_time=0), store=SEEN), Motion(), "caught_up"),
+        (partition(store=replace(SEEN, applied_at=NOW - LATE_MS + 1)), Motion(), "caught_up"),
+        (partition(store=replace(SEEN, follows=False)), Motion(), "restoring"),
         (partition(store=None), Motion(), "restoring"),
         (partition(store=replace(STORE, restoring=True)), Motion(), "restoring"),
         (partition(store=replace(STORE, follows=False)), Motion(), "restoring"),
@@ -130,6 +138,14 @@ def test_what_is_more_urgent_counts() -> None:
                 "kafka-consumer-groups.sh --bootstrap-server kafka:9092 --group projector"
                 f" --topic {RUNS}:0 --reset-offsets --to-earliest --execute"
             ),
+        ),
+        (
+            partition(store=SEEN), Motion(), NOW - LATE_MS,
+            (
+                f"Kafka tells 10 as the committed offset of {RUNS}, and 11 was committed. Restart the broker that"
+                " coordinates the group; its worker goes on by itself. Which one it is:"
+            ),
+            "kafka-consumer-groups.sh --bootstrap-server kafka:9092 --group projector --describe --state",
         ),
         (partition(owner=None), Motion(), None, "no worker runs, nothing waits", "restore-projector run"),
         (
