@@ -11,14 +11,17 @@ begin with `op`, so from the last `op` on they are the order's.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from contracts.commands import ForgetKind, ForgetWhat
 from contracts.events import Record
 
-REQUEST_BYTES: Final = 16
-"""Of a request's name: 128 random bits, as a trace id has."""
+REQUEST: Final = re.compile("[0-9a-f]{32}")
+"""An invocation's name, as long as a trace id: 12 digits for when it began (ms since the epoch), 20 random ones. So
+who looks for its orders knows from where on they lie."""
+RANDOM_BYTES: Final = 10
 MAX_TRAIL_LENGTH: Final = 1_000
 """Of `actor` and of `reason`, in characters: a sentence or two, and far below what a topic has room for."""
 Headers = tuple[tuple[str, bytes], ...]
@@ -36,7 +39,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """Who asked, why (may be empty), and the name of the invocation, random hexadecimal digits."""
+    """Who asked, why (may be empty), and the name of the invocation (`request_name`)."""
 
     actor: str
     reason: str
@@ -52,6 +55,18 @@ class Trail:
     def traceparent(self) -> str:
         """A W3C trace context that what comes of an order can be found by: the request is the trace's id."""
         return f"00-{self.request}-{self.request[:16]}-01"
+
+
+def request_name(began_ms: int, random: bytes) -> str:
+    """The name of an invocation that began then; `random`: RANDOM_BYTES of them."""
+    return f"{began_ms & 0xFFFF_FFFF_FFFF:012x}{random.hex()}"
+
+
+def request_began_ms(request: str) -> int:
+    """When an invocation began, by its name; raises ValueError for what is none."""
+    if REQUEST.fullmatch(request) is None:
+        raise ValueError(f"expected a request, 32 digits 0-9a-f, got {request[:80]!r}")
+    return int(request[:12], 16)
 
 
 def recompute_order(partition: int, tenant: str, run: str, traceparent: str | None = None) -> Order:

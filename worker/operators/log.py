@@ -14,22 +14,26 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
+from kafka.protocol.consumer.offsets import OffsetSpec
 
 from contracts.events import Record
 from worker.errors import Refused
 from worker.header_names import accept_any_header_name
-from worker.kafka import CONSUMER_OPTIONS
+from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
 from worker.kafka_clients import all_or_none
 from worker.ports import TopicPartition as Place
 from worker.reading import Gap
 from worker.refusals import refusal_of, unreachable
 from worker.settings import KafkaSettings
 
+CLIENT_ID: Final = "restore-projector-operator"
 POLL_MS: Final = 500
 CALL_TIMEOUT_MS: Final = 15_000
 """For a question about the offsets of many partitions."""
+CLOCKS_MS: Final = 10 * 60 * 1000
+"""How far the clocks of two brokers, or of a broker and of whoever gave a command, may differ."""
 SILENCE_S: Final = 60.0
 """How long nothing may come although there is something. A transaction that holds it up ends within 15 minutes at
 most, by the broker's `transaction.max.timeout.ms`; who waits for one is told by `status`."""
@@ -62,9 +66,16 @@ class LogReader:
         try:
             with all_or_none() as make:
                 options = CONSUMER_OPTIONS | settings.client_options()
-                more = {"client_id": "restore-projector-operator", "fetch_max_wait_ms": settings.fetch_max_wait_ms}
+                more = {"client_id": CLIENT_ID, "fetch_max_wait_ms": settings.fetch_max_wait_ms}
                 self._committed = make(KafkaConsumer, **options, **more)
-                self._all = make(KafkaConsumer, **options | {"isolation_level": "read_uncommitted"}, **more)
+                # Not asked of the consumer, whose answer lacks partitions of which it does not know the leader yet.
+                self._admin = make(
+                    KafkaAdminClient,
+                    client_id=CLIENT_ID,
+                    request_timeout_ms=CALL_TIMEOUT_MS,
+                    **CONNECTION_OPTIONS,
+                    **settings.client_options(),
+                )
         except KafkaError as error:
             raise unreachable(settings, error) from error
 
@@ -72,24 +83,29 @@ class LogReader:
 
     def begins(self, places: Iterable[Place]) -> dict[Place, int]:
         """The first offsets that are still there."""
-        return self._offsets(self._all.beginning_offsets, places)
+        return {place: offset or 0 for place, offset in self._offsets(places, OffsetSpec.EARLIEST).items()}
 
     def ends(self, places: Iterable[Place]) -> dict[Place, int]:
         """The next offsets to be written, records of open transactions included."""
-        return self._offsets(self._all.end_offsets, places)
+        return {place: offset or 0 for place, offset in self._offsets(places, OffsetSpec.LATEST).items()}
 
     def at(self, places: Iterable[Place], time_ms: int) -> dict[Place, int | None]:
         """The first offsets whose records have this timestamp or a later one; None where there is none."""
-        asked = dict.fromkeys((TopicPartition(*place) for place in places), max(time_ms, 0))
-        found = self._ask(lambda: self._all.offsets_for_times(asked, timeout_ms=CALL_TIMEOUT_MS)) if asked else {}
-        return {
-            (tp.topic, tp.partition): None if answer is None else int(answer.offset) for tp, answer in found.items()
-        }
+        return self._offsets(places, max(time_ms, 0))
 
-    def _offsets(self, ask: Callable[..., Mapping[TopicPartition, int]], places: Iterable[Place]) -> dict[Place, int]:
+    def committed(self, group: str, places: Iterable[Place]) -> dict[Place, int]:
+        """The offsets that a group has committed; 0 where it has none. Not those that are still pending."""
         asked = [TopicPartition(*place) for place in places]
-        found = self._ask(lambda: ask(asked, timeout_ms=CALL_TIMEOUT_MS)) if asked else {}
-        return {(tp.topic, tp.partition): int(offset) for tp, offset in found.items()}
+        found = self._ask(lambda: self._admin.list_group_offsets({group: asked}))[group] if asked else {}
+        answers = {(tp.topic, tp.partition): answer for tp, answer in found.items()}
+        return {(tp.topic, tp.partition): _offset(answers.get((tp.topic, tp.partition))) for tp in asked}
+
+    def _offsets(self, places: Iterable[Place], which: int) -> dict[Place, int | None]:
+        asked = {TopicPartition(*place): which for place in places}
+        found = self._ask(lambda: self._admin.list_partition_offsets(asked)) if asked else {}
+        return {
+            (tp.topic, tp.partition): int(answer.offset) if answer.offset >= 0 else None for tp, answer in found.items()
+        }
 
     def _ask(self, ask: Callable[[], Any]) -> Any:
         try:
@@ -194,7 +210,7 @@ class LogReader:
         self.begin(dict(self._parts))  # it may hold records of other partitions that it will not return again
 
     def close(self) -> None:
-        for client in (self._committed, self._all):
+        for client in (self._committed, self._admin):
             with suppress(KafkaError, OSError):
                 client.close()
 
@@ -203,6 +219,10 @@ class LogReader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _offset(answer: Any) -> int:
+    return 0 if answer is None else max(0, int(answer.offset))
 
 
 def _record(record: Any) -> Record:

@@ -12,7 +12,7 @@ import getpass
 import secrets
 import socket
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from contracts.orders import REQUEST_BYTES, Order, Trail
+from contracts.orders import RANDOM_BYTES, Order, Trail, request_name
 from worker.errors import ProjectorError, RecordTooLarge, Refused, Unfit
 from worker.kafka import CONNECTION_OPTIONS, BoundedProducer
 from worker.kafka_clients import make_client
@@ -63,7 +63,8 @@ PRODUCER_OPTIONS: Final[dict[str, Any]] = {
 
 def new_trail(reason: str = "", actor: str | None = None, request: str | None = None) -> Trail:
     """A trail of its own, or of the invocation `request` that is gone on with. Who: `actor`, else user@host."""
-    return Trail(actor or whoami(), reason, request or secrets.token_hex(REQUEST_BYTES))
+    began_ms = time.time_ns() // 1_000_000
+    return Trail(actor or whoami(), reason, request or request_name(began_ms, secrets.token_bytes(RANDOM_BYTES)))
 
 
 def whoami() -> str:
@@ -95,6 +96,8 @@ class OrderWriter:
         """How many orders were acknowledged, by partition."""
         self.ends: dict[int, int] = {}
         """Of each partition with an order, the offset behind the last one that was acknowledged."""
+        self.times: defaultdict[int, set[int]] = defaultdict(set)
+        """Of each partition, the timestamps of its orders in ms: one for each batch, however many orders are in it."""
         try:
             self._producer = make_client(
                 BoundedProducer,
@@ -143,6 +146,8 @@ class OrderWriter:
         self._waiting_bytes -= size
         self.written[partition] += 1
         self.ends[partition] = max(self.ends.get(partition, 0), int(written.offset) + 1)
+        if written.timestamp is not None:
+            self.times[partition].add(int(written.timestamp))
 
     def _size(self, order: Order, headers: tuple[tuple[str, bytes], ...]) -> int:
         """The size of a batch with this order alone, not compressed, as Kafka compares it with the topic's limit.
