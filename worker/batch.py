@@ -136,7 +136,7 @@ class Batcher:
                 break
             assert len(runs) > 1, "what one run needs is bounded by MAX_LINKS"
             runs = runs[: len(runs) // 2]
-        _check(partition.number, workspace, [])
+        check_links(partition.number, workspace, [])
         effects = Effects()
         self._decide_again(workspace, effects, runs)
         batch = Batch(partition, (), stream_time=partition.stream_time, effects=effects)
@@ -163,7 +163,7 @@ class Batcher:
             keys = [key for i in inputs for key in starting_keys(i.event)]
             keys += [key for _, key in due]
             if read_closure(workspace, keys, lambda keys: self._read(partition, keys), MAX_LOADED):
-                _check(partition.number, workspace, due)
+                check_links(partition.number, workspace, due)
                 return workspace, inputs, until
             if len(inputs) > 1:
                 inputs, until = inputs[: len(inputs) // 2], None
@@ -248,7 +248,7 @@ def _ahead_of(
     return ahead, last - 1 if ahead or due[0][0] < last else last
 
 
-def _check(partition: int, workspace: Workspace, due: list[tuple[int, Key]]) -> None:
+def check_links(partition: int, workspace: Workspace, due: list[tuple[int, Key]]) -> None:
     """Links must be the same from both ends: what a lost or foreign key breaks first."""
     for at, key in due:
         record = workspace.find(key)
