@@ -71,9 +71,8 @@ def request_began_ms(request: str) -> int:
 
 def recompute_order(partition: int, tenant: str, run: str, traceparent: str | None = None) -> Order:
     """Decide this run again from its stored facts."""
-    trace: Headers = () if traceparent is None else (("traceparent", traceparent.encode()),)
     value = _bytes({"restore_run_id": run})
-    return Order(partition, tenant.encode(), value, (("op", b"recompute"), *trace))
+    return Order(partition, tenant.encode(), value, (("op", b"recompute"), *_trace_header(traceparent)))
 
 
 def replay_order(record: Record, letter: int | None = None) -> Order:
@@ -96,9 +95,12 @@ def dismiss_order(partition: int, key: bytes | None, letter: int) -> Order:
     return Order(partition, key, None, (("op", b"dismiss"), *_letter_header(letter)))
 
 
-def forget_order(partition: int, tenant: str, kind: ForgetKind, id: str, what: ForgetWhat) -> Order:
+def forget_order(
+    partition: int, tenant: str, kind: ForgetKind, id: str, what: ForgetWhat, traceparent: str | None = None
+) -> Order:
     """Forget a stored record's sequence, or the record with all that is remembered of it."""
-    return Order(partition, tenant.encode(), _bytes({"kind": kind, "id": id, "what": what}), (("op", b"forget"),))
+    value = _bytes({"kind": kind, "id": id, "what": what})
+    return Order(partition, tenant.encode(), value, (("op", b"forget"), *_trace_header(traceparent)))
 
 
 def headers_of_order(record: Record) -> dict[str, bytes]:
@@ -107,6 +109,10 @@ def headers_of_order(record: Record) -> dict[str, bytes]:
         if record.headers[at][0] == "op":
             return dict(record.headers[at:])
     return {}
+
+
+def _trace_header(traceparent: str | None) -> Headers:
+    return () if traceparent is None else (("traceparent", traceparent.encode()),)
 
 
 def _letter_header(letter: int | None) -> Headers:

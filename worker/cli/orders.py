@@ -37,6 +37,8 @@ def _identifier(value: str | None) -> str | None:
 
 
 Reason = Annotated[str, typer.Option("--reason", callback=_short, help="Why; kept with the orders.")]
+Why = Annotated[str, typer.Option("--reason", callback=_short, help="Why; kept with the orders.")]
+"""Where what is done cannot be undone, the reason has to be given."""
 Actor = Annotated[
     str | None,
     typer.Option("--actor", callback=_short, help="Who asks; else user@host. Kept as well.", show_default=False),
@@ -50,6 +52,7 @@ Rate = Annotated[
 Tenant = Annotated[
     str | None, typer.Option("--tenant", callback=_identifier, help="Only this tenant.", show_default=False)
 ]
+OneTenant = Annotated[str, typer.Option("--tenant", callback=_identifier, help="Of this tenant.")]
 Run = Annotated[
     str | None,
     typer.Option("--run", callback=_identifier, help="Only this restore run of the tenant.", show_default=False),

@@ -41,18 +41,7 @@ class StoredRuns:
 
     def check(self) -> None:
         """Raises NotYet unless all of it is in the store, and RedisUnreachable."""
-        status = {number: self._status(number) for number in self.partitions}
-        missing = [number for number, found in status.items() if found != "ready"]
-        if missing:
-            raise NotYet(
-                f"partition {', '.join(map(str, missing))}: expected the store ready, got {status[missing[0]]}: it is "
-                "being restored from Kafka, or no worker has taken it over; `restore-projector status` says how it is"
-            )
-
-    def _status(self, number: int) -> str:
-        name = f"{self._namespace}:{{{number}}}:position"
-        found: Any = self._store.ask(lambda nodes: nodes.of(number).hget(name, "status"))
-        return "nothing" if found is None else str(found.decode())
+        check_ready(self._store, self._namespace, self.partitions)
 
     def count(self) -> int:
         """How many there are, at most: with all tenants' runs, what is stored besides counts as well."""
@@ -83,7 +72,7 @@ class StoredRuns:
                 yield [Key("run", *split_run_key(name.decode().removeprefix("run:"))) for name in names]
 
     def _walk(self, number: int, command: str, name: str, match: str | None = None) -> Iterator[list[Any]]:
-        step = _Step(number, command, name, match)
+        step = Walk(number, command, name, match)
         while not step.at_end:
             found = self._store.ask(step.take)
             if found:
@@ -105,8 +94,25 @@ class StoredRuns:
         return f"{self._namespace}:{{{number}}}:run:{key.tenant}/{key.id}"
 
 
-class _Step:
-    """A walk through a set by SSCAN or ZSCAN, one step at a time."""
+def check_ready(store: StoreReader, namespace: str, partitions: Iterable[int]) -> None:
+    """Raises NotYet unless the store has all there is of these partitions, and RedisUnreachable."""
+    status = {number: _status(store, namespace, number) for number in partitions}
+    missing = [number for number, found in status.items() if found != "ready"]
+    if missing:
+        raise NotYet(
+            f"partition {', '.join(map(str, missing))}: expected the store ready, got {status[missing[0]]}: it is "
+            "being restored from Kafka, or no worker has taken it over; `restore-projector status` says how it is"
+        )
+
+
+def _status(store: StoreReader, namespace: str, number: int) -> str:
+    name = f"{namespace}:{{{number}}}:position"
+    found: Any = store.ask(lambda nodes: nodes.of(number).hget(name, "status"))
+    return "nothing" if found is None else str(found.decode())
+
+
+class Walk:
+    """A walk through a set by SSCAN or ZSCAN, one step at a time, so that a step that fails can be taken again."""
 
     def __init__(self, number: int, command: str, name: str, match: str | None) -> None:
         self._number = number
