@@ -51,7 +51,7 @@ def read_closure(
             return False
         for key, record in zip(frontier, read(frontier), strict=True):
             workspace.load(key, record)
-        named = dict.fromkeys(name for key in frontier for name in _named_by(workspace, key))
+        named = dict.fromkeys(name for key in frontier for name in named_by(workspace, key))
         frontier = [key for key in named if not workspace.knows(key)]
     return True
 
@@ -67,7 +67,8 @@ def _entity_keys(event: Changed | Deleted | Mark) -> Iterator[Key]:
             yield Key("snapshot", event.tenant_id, event.id)
 
 
-def _named_by(workspace: Workspace, key: Key) -> Iterator[Key]:
+def named_by(workspace: Workspace, key: Key) -> Iterator[Key]:
+    """The keys of records that a record of the workspace names, less snapshots: those an event names itself."""
     match workspace.find(key):
         case RunRecord(run=RestoreRun(operation_run_id=str(id))):
             yield Key("operation", key.tenant, id)

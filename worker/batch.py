@@ -20,6 +20,7 @@ from contracts.topics import Topics
 from projections.advance import Effects, Input, Outcome, advance, advance_time, current_document, recompute
 from projections.closure import read_closure, starting_keys
 from projections.formats import NewerFormat
+from projections.links import contradictions
 from projections.record import (
     DeletedRun,
     Key,
@@ -254,30 +255,5 @@ def check_links(partition: int, workspace: Workspace, due: list[tuple[int, Key]]
         record = workspace.find(key)
         if not isinstance(record, OperationRecord | SnapshotRecord) or record.due != at:
             raise StoreDamaged(partition, f"{key} has a deadline that is not its own")
-    for key in workspace.existing():
-        record = workspace.find(key)
-        if isinstance(record, OperationRecord):
-            _check_operation(partition, workspace, key, record)
-        elif isinstance(record, RunRecord) and record.run.operation_run_id is not None:
-            operation = workspace.operation(key.tenant, record.run.operation_run_id)
-            if operation is None or key.id not in operation.runs:
-                raise StoreDamaged(
-                    partition, f"run {key} names operation {record.run.operation_run_id}, which does not"
-                )
-        elif isinstance(record, SnapshotRecord) and record.kept and record.operation_run_id is not None:
-            operation = workspace.operation(key.tenant, record.operation_run_id)
-            if operation is None or key.id not in operation.snapshots:
-                raise StoreDamaged(partition, f"{key} is kept by operation {record.operation_run_id}, which does not")
-
-
-def _check_operation(partition: int, workspace: Workspace, key: Key, operation: OperationRecord) -> None:
-    for id in operation.runs:
-        run = workspace.run(key.tenant, id)
-        if run is None or run.run.operation_run_id != key.id:
-            raise StoreDamaged(partition, f"{key} names run {id}, which does not name it")
-    for id in operation.snapshots:
-        place = Key("snapshot", key.tenant, id)
-        if workspace.knows(place):
-            snapshot = workspace.snapshot(key.tenant, id)
-            if snapshot is None or not snapshot.kept or snapshot.operation_run_id != key.id:
-                raise StoreDamaged(partition, f"{key} keeps snapshot {id}, which is not there")
+    for _, what in contradictions(workspace):
+        raise StoreDamaged(partition, what)
