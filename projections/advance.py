@@ -23,12 +23,14 @@ from contracts.decision import Origin
 from contracts.events import Changed, Deleted, Event, Ignored, Mark, Record, Rejected
 from contracts.facts import EvidenceSnapshot, OperationRun, RestoreRun
 from contracts.letters import Reason
-from projections.deciding import current_document, decide_again
+from projections.deciding import current_document, decide_again, facts_of
 from projections.effects import Cause, Change, Effects, Letter
 from projections.forgetting import forget
 from projections.marks import mark_entity
 from projections.operations import change_operation, delete_operation, put_operation
+from projections.output import state_document
 from projections.record import Key, OperationRecord, SnapshotRecord
+from projections.rules import decide
 from projections.runs import change_run, delete_run, link_refusal
 from projections.snapshots import change_snapshot, delete_snapshot, expire
 from projections.workspace import Workspace
@@ -170,8 +172,10 @@ def recompute(workspace: Workspace, effects: Effects, order: Recompute, at: int)
     record = workspace.run(order.tenant_id, order.id)
     if record is None or record.stored is None:
         return "ignored"
-    fresh = current_document(workspace, record)
-    if _but_policy(fresh) == _but_policy(record.stored):
+    facts = facts_of(workspace, record)
+    rule = decide(facts)
+    fresh = state_document(record, facts, rule)  # with the record's state, whatever the rule says
+    if rule.state == record.state and _but_policy(fresh) == _but_policy(record.stored):
         return "ignored"
     cause = Cause("restore_run", order.id, record.run.sequence, at, "recompute", order.traceparent)
     decide_again(workspace, effects, record, cause)

@@ -76,6 +76,13 @@ def test_another_state_is_a_change_of_origin_recompute() -> None:
     assert [entry["revision"] for entry in fold.document()["timeline"]][-1] == 4
 
 
+def test_a_document_that_is_wrong_in_its_state_alone_is_decided_again() -> None:
+    """As after a hand that changed the record in Kafka: the fields that follow from the state are right."""
+    fold = stored(Fold(*restore_that_went_well()), state="failed")
+    assert fold.take(recompute()) == ["applied"]
+    assert fold.last_change["to_state"] == "completed_with_evidence"
+
+
 def test_it_happens_once() -> None:
     fold = decided_otherwise()
     assert fold.take(recompute(), recompute()) == ["applied", "ignored"]
