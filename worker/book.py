@@ -22,6 +22,8 @@ from contracts.letters import MEANINGS, REASONS, REMEDIES
 from worker.errors import ProjectorError
 from worker.logs import Events
 from worker.metrics import Metrics
+from worker.operators.differences import CURES
+from worker.operators.differences import KINDS as DIFFERENCES
 from worker.settings import Settings, describe_settings
 from worker.status.condition import CONDITIONS, NAMES
 
@@ -105,6 +107,11 @@ def _conditions() -> Iterator[str]:
     return _table(("a partition is", "well", "which means"), rows)
 
 
+def _differences() -> Iterator[str]:
+    rows = [(f"`{name}`", kind.means, kind.cause, CURES[kind.cure]) for name, kind in DIFFERENCES.items()]
+    return _table(("difference", "is", "likely cause", "cure"), rows)
+
+
 def _dead_letters() -> Iterator[str]:
     rows = [(f"`{reason}`", MEANINGS[reason], REMEDIES[reason]) for reason in REASONS]
     return _table(("`dl_reason`", "means", "what to do"), rows)
@@ -113,6 +120,7 @@ def _dead_letters() -> Iterator[str]:
 MADE: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "conditions": _conditions,
     "dead_letters": _dead_letters,
+    "differences": _differences,
     "metrics": _metrics,
     "log_events": _log_events,
     "settings": _settings,

@@ -22,6 +22,7 @@ from worker.cli import (
     simulate,
     status,
     topics,
+    verify,
     watch,
 )
 
@@ -68,6 +69,7 @@ MODULES = (
     recompute,
     deadletters,
     replay,
+    verify,
     rebuild,
     forget,
     simulate,

@@ -10,7 +10,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorError,
+)
 
 from contracts.events import Record
 from worker.errors import KafkaUnreachable, Unfit
@@ -30,6 +35,8 @@ POLL_MS: Final = 200
 PATIENCE_S: Final = 30.0
 """How long nothing may come of what is committed: longer than an election, or than a coordinator's move."""
 FETCH_BYTES: Final = 1 << 20
+COORDINATOR_ELSEWHERE: Final = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
+"""It comes back within seconds; until then nothing is known."""
 
 
 class RedoLog:
@@ -72,13 +79,29 @@ class RedoLog:
         state, internal = (told[name] for name in names)
         return len(state["partitions"]), f"{state['topic_id']}/{internal['topic_id']}"
 
+    @property
+    def state_topic(self) -> str:
+        return self._topics.decision_state
+
     def owners(self) -> Mapping[int, Member] | None:
         """Who has which partition; None where Kafka does not tell."""
-        with self._translated():
+        members = self._members()
+        return None if members is None else {number: member for member in members for number in member.partitions}
+
+    def members(self) -> int | None:
+        """How many workers the group has; None where Kafka does not tell."""
+        members = self._members()
+        return None if members is None else len(members)
+
+    def _members(self) -> Sequence[Member] | None:
+        """None as well while the group's coordinator is on its way elsewhere."""
+        try:
             state, members = describe_group(self._admin, self._settings.group_id)
-        if state is None:
+        except COORDINATOR_ELSEWHERE:
             return None
-        return {number: member for member in members for number in member.partitions}
+        except KafkaError as error:
+            raise unreachable(self._settings, error) from error
+        return None if state is None else members
 
     def ends(self, numbers: Sequence[int]) -> Mapping[int, Ends]:
         """Where the two topics begin and end, records of open transactions included."""

@@ -1,0 +1,390 @@
+"""`verify`: what was done to Redis by hand is named with its likely cause, and nothing else is.
+
+The installation is the module's; a test that damages a partition puts it back. No worker runs, unless a test says so.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+from redis import Redis
+
+from contracts.decision import decode, encode
+from tests.installation import PARTITIONS, Live, live_worker
+from tests.processes import environment, install
+from tests.servers.ports import KafkaServer, RedisServer
+from tests.traffic import Message, operation, run, sender, snapshot
+from tests.worker.cli.conftest import Command
+from worker.ports import LAYOUT
+from worker.settings import Settings
+
+DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tenant's partition in Redis. `older`: a copy of it from before its last events."""
+
+    redis: Redis
+    namespace: str
+    number: int
+    tenant: str
+    older: dict[str, bytes] = field(default_factory=dict)
+
+    def name(self, rest: str) -> str:
+        return f"{self.namespace}:{{{self.number}}}:{rest.replace('T', self.tenant)}"
+
+    def dump(self) -> dict[str, bytes]:
+        """All keys of the partition."""
+        found: Any = [(name, self.redis.dump(name)) for name in self.redis.scan_iter(match=self.name("*"), count=1000)]
+        return {name.decode(): value for name, value in found}
+
+    def put_back(self, dump: dict[str, bytes]) -> None:
+        """The partition as it was."""
+        self.redis.delete(*self.dump() or [self.name("nothing")])
+        for name, value in dump.items():
+            self.redis.restore(name, 0, value)
+
+    def document(self, run: str = "rr-1") -> dict[str, Any]:
+        value: Any = self.redis.get(self.name(f"run:T/{run}"))
+        return decode(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An installation whose worker was stopped."""
+
+    settings: Settings
+    places: list[Place]
+
+
+def steps(tenant: str) -> Iterator[list[Any]]:
+    """A restore with evidence that expires, one that runs, one that was deleted."""
+    yield [run(tenant, "rr-1", 1, operation="op-1"), run(tenant, "rr-2", 1, "running"), run(tenant, "rr-3", 1)]
+    yield [operation(tenant, "op-1", 1)]
+    yield [snapshot(tenant, "es-1", 1, "op-1", expires_in_ms=DAY_MS), run(tenant, "rr-3", 1).deletion(2)]
+
+
+def fill(live: Live) -> dict[int, str]:
+    """Those restores in each partition; returns a tenant of each."""
+    tenants = {live.send.partition(f"t-{number}"): f"t-{number}" for number in range(40)}
+    assert len(tenants) == PARTITIONS
+    for events in zip(*map(steps, tenants.values()), strict=True):
+        live.send.events(*(event for of_tenant in events for event in of_tenant))
+        live.send.steps(run("another", "rr-1", 1, "running"))
+    for tenant in tenants.values():
+        live.wait_for_state(tenant, "rr-1", "completed_with_evidence")
+        live.wait_until_gone(tenant, "rr-3")
+    return tenants
+
+
+@pytest.fixture(scope="module")
+def stored(real_kafka: KafkaServer, redis_server: RedisServer) -> Iterator[Stored]:
+    settings = install(real_kafka, redis_server, f"test-{secrets.token_hex(5)}", PARTITIONS)
+    with Redis.from_url(settings.redis.url.get_secret_value()) as redis:
+        with live_worker(settings) as live:
+            tenants = fill(live)
+            places = [Place(redis, settings.redis.namespace, n, t) for n, t in sorted(tenants.items())]
+            for place in places:
+                place.older.update(place.dump())
+            live.send.events(*(run(tenant, "rr-2", 2, "failed") for tenant in tenants.values()))
+            for tenant in tenants.values():
+                live.wait_for_state(tenant, "rr-2", "failed")
+        yield Stored(settings, places)
+
+
+@pytest.fixture
+def told(command: Command, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line, which knows where the installation is."""
+    for name, value in environment(stored.settings).items():
+        monkeypatch.setenv(name, value)
+    return command
+
+
+def found_by(command: Command, *options: str) -> dict[str, Any]:
+    result = command("verify", "--json", *options)
+    assert result.err == ""
+    found: dict[str, Any] = json.loads(result.out)
+    assert result.code == (0 if found["clean"] else 1)
+    return found
+
+
+@contextmanager
+def put_back(places: list[Place]) -> Iterator[None]:
+    """What is done to these partitions is undone."""
+    before = [place.dump() for place in places]
+    try:
+        yield
+    finally:
+        for place, dump in zip(places, before, strict=True):
+            place.put_back(dump)
+
+
+# What is found
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something that is done by hand. `found`: the differences and keys that it makes; `cause`: words of the first."""
+
+    words: str
+    plant: Callable[[Place], object]
+    found: set[tuple[str, str]]
+    cause: str
+
+
+def change_document(place: Place) -> None:
+    place.redis.set(place.name("run:T/rr-1"), encode(place.document() | {"state": "failed"}))
+
+
+def change_facts(place: Place) -> None:
+    place.redis.set(place.name("operation:T/op-1"), "{}")
+
+
+DAMAGES: Final = (
+    Damage(
+        "a document is changed by hand",
+        change_document,
+        {("changed_key", "run:T/rr-1")},
+        "changed by hand: its decision does not follow from its own facts",
+    ),
+    Damage(
+        "a record is written over",
+        lambda p: p.redis.set(p.name("snapshot:T/es-1"), "hello"),
+        {("changed_key", "snapshot:T/es-1")},
+        "something else writes to this key",
+    ),
+    Damage("an operation is written over", change_facts, {("changed_key", "operation:T/op-1")}, "changed by hand"),
+    Damage(
+        "a document is lost",
+        lambda p: p.redis.delete(p.name("run:T/rr-1")),
+        {("lost_key", "run:T/rr-1")},
+        "the key was removed by hand",
+    ),
+    Damage(
+        "what is remembered of a deletion is lost",
+        lambda p: p.redis.delete(p.name("deleted-run:T/rr-3")),
+        {("lost_key", "deleted-run:T/rr-3")},
+        "the key was removed by hand",
+    ),
+    Damage(
+        "a document is there that nobody published",
+        lambda p: p.redis.set(p.name("run:T/rr-9"), "{}"),
+        {("extra_key", "run:T/rr-9")},
+        "it was written by hand",
+    ),
+    Damage(
+        "a key is there that means nothing",
+        lambda p: p.redis.set(p.name("cache"), "x"),
+        {("extra_key", "cache")},
+        "something else uses this namespace",
+    ),
+    Damage(
+        "an index names a run without document",
+        lambda p: p.redis.zadd(p.name("runs:T"), {"rr-9": 7}),
+        {("extra_index_entry", "runs:T")},
+        "the index was changed by hand",
+    ),
+    Damage(
+        "a tenant without runs has an index",
+        lambda p: p.redis.zadd(p.name("runs:nobody:failed"), {"rr-9": 7}),
+        {("extra_index_entry", "runs:nobody:failed")},
+        "the index was changed by hand",
+    ),
+    Damage(
+        "a run is in the index of a state that it is not in",
+        lambda p: p.redis.zadd(p.name("runs:T:needs_review"), {"rr-1": 7}),
+        {("extra_index_entry", "runs:T:needs_review")},
+        "the index was changed by hand",
+    ),
+    Damage(
+        "an index does not name a run",
+        lambda p: p.redis.zrem(p.name("runs:T:failed"), "rr-2"),
+        {("missing_index_entry", "runs:T:failed")},
+        "the index was changed by hand",
+    ),
+    Damage(
+        "an index has a run at another time",
+        lambda p: p.redis.zadd(p.name("runs:T"), {"rr-1": 7}),
+        {("wrong_index_entry", "runs:T")},
+        "the index was changed by hand",
+    ),
+    Damage(
+        "an index is none",
+        lambda p: p.redis.set(p.name("runs:T:blocked_or_cancelled"), "x"),
+        {("wrong_index", "runs:T:blocked_or_cancelled")},
+        "something else writes to this key",
+    ),
+    Damage(
+        "the deadlines are lost",
+        lambda p: p.redis.delete(p.name("deadlines")),
+        {("missing_index_entry", "deadlines"), ("wrong_size", "deadlines")},
+        "changed or removed by hand",
+    ),
+    Damage(
+        "the set of all records lacks one, and names one that is none",
+        lambda p: (p.redis.srem(p.name("records"), p.name("run:T/rr-1")[len(p.name("")) :]),
+                   p.redis.sadd(p.name("records"), "run:nobody/rr-1")),
+        {("not_listed", "records"), ("listed_without_key", "records")},
+        "the set was changed by hand",
+    ),
+    Damage(
+        "the position is lost",
+        lambda p: p.redis.delete(p.name("position")),
+        {("no_position", "position")},
+        "Redis was emptied, the position was removed by hand",
+    ),
+    Damage(
+        "the position is set back",
+        lambda p: p.redis.hset(p.name("position"), mapping=offsets_of(p.older, p)),
+        {("gone_back", "position")},
+        "the position was set back by hand",
+    ),
+    Damage(
+        "an older copy is put back, as a replica that lagged is",
+        lambda p: p.put_back(p.older),
+        {("behind", "position")},
+        "an older copy was put back, a dump or a replica that lagged",
+    ),
+    Damage(
+        "a part of an older copy is put back",
+        lambda p: p.redis.restore(p.name("run:T/rr-2"), 0, p.older[p.name("run:T/rr-2")], replace=True),
+        {("changed_key", "run:T/rr-2")},
+        "is from an older copy that was put back",
+    ),
+    Damage(
+        "the copy is another installation's",
+        lambda p: p.redis.hset(p.name("position"), "log_id", "other/topics"),
+        {("other_topics", "position")},
+        "another installation's",
+    ),
+    Damage(
+        "the position is not in the log",
+        lambda p: p.redis.hset(p.name("position"), "state", 10**6),
+        {("outside_the_log", "position")},
+        "the position was changed by hand",
+    ),
+    Damage(
+        "another version had it",
+        lambda p: p.redis.hset(p.name("position"), "layout", LAYOUT - 1),
+        {("other_layout", "position")},
+        "another version",
+    ),
+    Damage(
+        "it is restoring, and nobody does it",
+        lambda p: p.redis.hset(p.name("position"), "status", "restoring"),
+        {("restoring", "position")},
+        "no worker has it",
+    ),
+)  # fmt: skip
+
+
+def offsets_of(dump: dict[str, bytes], place: Place) -> Any:
+    """Where the position of this copy is."""
+    with put_back([place]):
+        place.put_back(dump)
+        state, internal = place.redis.hmget(place.name("position"), "state", "internal")
+    return {"state": state, "internal": internal}
+
+
+@pytest.mark.parametrize("first", range(0, len(DAMAGES), PARTITIONS))
+def test_each_damage_is_found_and_nothing_else(told: Command, stored: Stored, first: int) -> None:
+    """Each in a partition of its own, as many as there are."""
+    damages = list(zip(stored.places, DAMAGES[first : first + PARTITIONS], strict=False))
+    with put_back(stored.places):
+        for place, damage in damages:
+            damage.plant(place)
+        found = found_by(told)["differences"]
+    for place, damage in damages:
+        here = [difference for difference in found if difference["partition"] == place.number]
+        keys = {(difference["difference"], difference["key"].replace(place.tenant, "T")) for difference in here}
+        assert keys == damage.found, damage.words
+        assert damage.cause in here[0]["likely_cause"], damage.words
+    assert {difference["partition"] for difference in found} == {place.number for place, _ in damages}
+
+
+@pytest.mark.usefixtures("stored")
+def test_of_what_nobody_touched_nothing_differs(told: Command) -> None:
+    found = found_by(told)
+
+    assert found["differences"] == []
+    assert found["runs"] == 2 * PARTITIONS + 1
+    assert found["keys"] == 5 * PARTITIONS + 1
+
+
+def test_a_tenant_alone_is_verified(told: Command, stored: Stored) -> None:
+    """In the partition that it has; what is wrong of others is not told."""
+    one, other = stored.places[:2]
+    with put_back([one, other]):
+        for place in (one, other):
+            place.redis.delete(place.name("run:T/rr-1"))
+        one.redis.set(one.name("run:nobody/rr-1"), "{}")
+        found = found_by(told, "--tenant", one.tenant)
+
+    assert [(row["difference"], row["key"]) for row in found["differences"]] == [("lost_key", f"run:{one.tenant}/rr-1")]
+    assert (found["partitions"], found["keys"], found["runs"]) == (1, 5, 2)
+
+
+def test_a_person_is_told_what_was_expected_what_came_and_what_to_do(told: Command, stored: Stored) -> None:
+    place = stored.places[0]
+    with put_back([place]):
+        place.redis.set(place.name("run:T/rr-1"), encode(place.document() | {"state": "failed"}))
+        result = told("verify", "--partition", str(place.number))
+
+    assert result.code == 1
+    shown = result.out.splitlines()
+    assert shown[0] == f"changed_key  partition {place.number}  run:{place.tenant}/rr-1"
+    assert "  expected the document, completed_with_evidence, at offset" in shown[1]
+    assert "  got      a document of revision" in shown[2] and "'failed'" in shown[2]
+    assert shown[4] == f"  do       restore-projector rebuild --partition {place.number}"
+    assert shown[-1].startswith("1 difference (1 changed_key): 2 runs, 5 keys of 1 partition, in")
+
+
+# What Kafka itself has
+
+
+def publish(stored: Stored, place: Place, topic: str, key: str, value: dict[str, Any]) -> None:
+    """A record of a compacted topic, as by another version or with a bug."""
+    name = key.replace("T", place.tenant).encode()
+    with sender(stored.settings, PARTITIONS) as send:
+        send.messages([Message(topic, name, encode(value), (), place.number)])
+
+
+def test_decisions_of_an_older_policy_are_told_and_taken_again(told: Command, stored: Stored) -> None:
+    """They are in Kafka and in Redis alike, so a rebuild would not change them."""
+    topics = stored.settings.topic_names
+    older, wrong = stored.places[:2]
+    with live_worker(stored.settings):
+        publish(stored, older, topics.decision_state, "T/rr-1", older.document() | {"impact": "None.", "policy": 0})
+        publish(stored, wrong, topics.decision_state, "T/rr-2", wrong.document("rr-2") | {"state": "needs_review"})
+        assert told("rebuild", "--yes").code == 0
+
+        found = found_by(told)["differences"]
+        assert {(row["difference"], row["key"]) for row in found} == {
+            ("older_policy", f"run:{older.tenant}/rr-1"),
+            ("contradicts_its_facts", f"run:{wrong.tenant}/rr-2"),
+        }
+        assert {row["cure"] for row in found} == {"recompute"}
+
+        cured = told("verify", "--repair", "--yes", "--json")
+        assert (cured.code, json.loads(cured.out)["after_repair"]["counts"]) == (0, {})
+        assert found_by(told)["clean"]
+
+
+def test_after_a_repair_nothing_differs(told: Command, stored: Stored) -> None:
+    """Everything that was planted, as far as it can be in one copy, is cured by one command."""
+    with live_worker(stored.settings):
+        for number, place in enumerate(stored.places):
+            for damage in DAMAGES[number:14:PARTITIONS]:
+                damage.plant(place)
+
+        cured = told("verify", "--repair", "--yes", "--json")
+
+        assert cured.code == 0, cured.out
+        assert found_by(told)["clean"]
