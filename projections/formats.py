@@ -51,7 +51,7 @@ class NewerFormat(Exception):
         self.family = family
         self.found = found
         self.ours = ours
-        super().__init__(f"expected a {family} of format {ours} or older, got one of {found}")
+        super().__init__(f"{family} of format {found}, and this version reads {ours} and older")
 
 
 def _document_number(value: Mapping[str, Any]) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import typer
 
@@ -73,9 +73,15 @@ def say(message: str) -> None:
     sys.stderr.write(f"restore-projector: {printable(message)}\n")
 
 
+class Moves(Protocol):
+    """Moves a bar. `total`: of how much, where that is known only later, or grows."""
+
+    def __call__(self, done: int, total: int | None = ...) -> None: ...
+
+
 @contextmanager
-def bar(words: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; what it gives is told how much is done."""
+def bar(words: str, total: int | None) -> Iterator[Moves]:
+    """A bar on standard error, if that is a terminal; what it gives is told how much is done, and of how much."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -83,7 +89,7 @@ def bar(words: str, total: int | None) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(words, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done, total=total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager

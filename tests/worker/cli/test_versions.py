@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +23,18 @@ from tests.servers.waiting import wait_until
 from tests.traffic import Event, operation, run, sender, snapshot
 from tests.worker.cli.conftest import Command
 from worker.settings import Settings
+from worker.status.kafka import KafkaView
 
 WAIT_S: Final = 60.0
 TENANTS: Final = [f"t-{n}" for n in range(8)]
 """Of all partitions."""
 UNTOLD: Final[dict[str, Any]] = {"total": 12}
 """Counts that version 2 wants reviewed, and version 1 does not."""
+
+
+def of_version(version: int) -> tuple[str, ...]:
+    """The command line of a release that has this version of the rules."""
+    return (sys.executable, "-m", "tests.versions", str(version))
 
 
 class Installation:
@@ -41,7 +50,7 @@ class Installation:
         process = WorkerProcess(
             self.settings,
             self._folder / f"{name}.log",
-            command=(sys.executable, "-m", "tests.versions", str(version)),
+            command=of_version(version),
             RESTORE_PROJECTOR_KAFKA__INSTANCE=name,
         )
         self._processes.append(process)
@@ -80,6 +89,22 @@ class Installation:
         """As an orchestrator does, to put a newer one in its place."""
         worker.signal(signal.SIGTERM)
         assert worker.wait(WAIT_S) == 0
+
+    def preview(self, version: int, *options: str) -> tuple[int, dict[str, Any]]:
+        """What `preview` of a version says, and its exit code."""
+        command = [*of_version(version), "preview", "--json", *options]
+        done = subprocess.run(
+            command, env=os.environ | environment(self.settings), capture_output=True, text=True, timeout=WAIT_S,
+            check=False,
+        )  # fmt: skip
+        assert done.stderr == ""
+        told: dict[str, Any] = json.loads(done.stdout)
+        return done.returncode, told
+
+    def is_complete(self, policy: int) -> bool:
+        """Kafka says of every partition that everything in it was decided again."""
+        with closing(KafkaView(self.settings.kafka, self.settings.topic_names)) as view:
+            return all(row.policies.complete == policy for row in view.look().inputs.values())
 
     def kill_all(self) -> None:
         for process in self._processes:
@@ -123,22 +148,53 @@ def restores(installation: Installation) -> WorkerProcess:
     return worker
 
 
-def test_in_a_rolling_update_everything_is_decided_again_and_nobody_is_woken(
+def test_new_rules_are_previewed_rolled_out_and_wake_nobody(
     installation: Installation, restores: WorkerProcess
 ) -> None:
-    """An alerting consumer leaves out what has not the origin live."""
-    old = restores
+    """The night: what the new version says beforehand is what it does, and an alerting consumer, which leaves out all
+    that is not live, sees nothing of it.
+    """
     alerted = installation.alerts()
+    code, before = installation.preview(2)
+    assert (code, before["runs"], before["would_change_state"]) == (0, 8, 4)
+    change = next(row for row in before["matrix"] if row["to"] == "needs_review")
+    assert (change["from"], change["runs"]) == ("completed_with_evidence", 4)
+    assert set(change["samples"]) <= {f"{tenant}/rr-1" for tenant in TENANTS[1::2]}
+
     new = installation.worker(2, "new")
     new.wait_until_owning(PARTITIONS // 2)
-    installation.end(old)
+    installation.end(restores)
     new.wait_until_owning(PARTITIONS)
     installation.wait_until_decided(Counter(completed_with_evidence=4, needs_review=4))
+    wait_until(lambda: installation.is_complete(2), WAIT_S, "everything is decided again")
+
     assert installation.alerts() == alerted
     again = [change for change in installation.changes() if change["origin"] == "recompute"]
+    assert {f"{c['tenant_id']}/{c['restore_run_id']}" for c in again} == {f"{t}/rr-1" for t in TENANTS[1::2]}
     assert len(again) == 4
     policies = {run: document["policy"] for run, document in installation.documents().items()}
     assert {tenant for (tenant, _), policy in policies.items() if policy == 2} == set(TENANTS[1::2])
+    code, after = installation.preview(2)
+    assert (code, after["would_change_state"], after["would_change_otherwise"]) == (0, 0, 0)
+
+
+def test_a_preview_of_laxer_rules_names_who_would_claim_more_first_and_exits_with_1(
+    installation: Installation, restores: WorkerProcess
+) -> None:
+    assert restores.alive
+    for n, tenant in enumerate(TENANTS[:3]):
+        installation.send(operation(tenant, "op-1", 2 + n, outcome="cancelled"))
+    installation.wait_until_decided(Counter(completed_with_evidence=5, needs_review=3))
+    code, told = installation.preview(3, "--samples", "2")
+    assert code == 1
+    (row,) = told["more_permissive"]
+    assert (row["from"], row["to"], row["why"], row["runs"]) == (
+        "needs_review",
+        "completed_with_evidence",
+        "nearer to proof",
+        3,
+    )
+    assert row["samples"] == ["t-0/rr-1", "t-1/rr-1"]
 
 
 def test_an_older_version_refuses_what_a_newer_one_has_touched_and_status_says_so(
