@@ -41,7 +41,7 @@ from worker.settings import KafkaSettings, RedisSettings, Settings
 # Redis
 
 REDIS_USERS: Final = Template((DEPLOY / "acl" / "redis-users.acl").read_text())
-_REDIS_PASSWORDS: Final = {"admin": "of-admin", "worker": "of-worker", "reader": "of-reader"}
+_REDIS_PASSWORDS: Final = {"admin": "of-admin", "worker": "of-worker", "reader": "of-reader", "operator": "of-operator"}
 
 
 class GuardedRedis:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -23,7 +27,7 @@ from contracts.events import Record
 from contracts.ids import partition_of
 from contracts.topics import Topics
 from tests.deploy.guarded import GuardedKafka, GuardedRedis
-from tests.processes import ThreadWorker, running
+from tests.processes import ThreadWorker, environment, running
 from tests.servers.waiting import wait_until
 from tests.traffic import Message, operation, run, sender, snapshot
 from worker.errors import Refused
@@ -96,6 +100,29 @@ def test_an_operator_reads_what_was_set_aside_and_gives_orders(kafka: GuardedKaf
     letters = read(kafka.settings("operator"), TOPICS.dead_letters, 2)
 
     assert {letter.value for letter in letters} == {b"no event", b"no order"}
+
+
+@pytest.mark.usefixtures("worked")
+def test_an_operator_has_runs_decided_again_and_records_fed_again(
+    kafka: GuardedKafka, guarded_redis: GuardedRedis
+) -> None:
+    settings = kafka.settings("operator", guarded_redis.settings("operator"))
+    ask = ["--since", "1h", "--tenant", "t-1", "--run", "rr-1"]
+    with running(kafka.settings("worker", guarded_redis.settings("worker"))):
+        assert told_by(settings, "recompute", "--all", "--yes")["decided_again"] == 1
+        assert told_by(settings, "replay", *ask, "--dry-run")["outcomes"] == {"stale": 3}
+        assert told_by(settings, "replay", *ask, "--yes")["replayed"] == 3
+
+
+def told_by(settings: Settings, *command: str) -> dict[str, Any]:
+    """What a command tells as JSON, as a process with these settings."""
+    program = [sys.executable, "-c", "from worker.cli import main; main()", *command, "--json"]
+    ended = subprocess.run(
+        program, env={**os.environ, **environment(settings)}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
 
 
 @pytest.mark.usefixtures("worked")

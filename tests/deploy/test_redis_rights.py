@@ -193,6 +193,15 @@ FORBIDDEN: list[tuple[str, str]] = [
     ("reader", "FLUSHALL"),
     ("reader", "CONFIG GET *"),
     ("reader", "ACL WHOAMI"),
+    ("operator", "SET restore:{0}:run:t-1/rr-1 {}"),
+    ("operator", "DEL restore:{0}:run:t-1/rr-1"),
+    ("operator", "HSET restore:{0}:records status ready"),
+    ("operator", "ZADD restore:{0}:runs:t-1 1 rr-1"),
+    ("operator", "GET other:{0}:run:t-1/rr-1"),
+    ("operator", "SCAN 0"),
+    ("operator", "KEYS *"),
+    ("operator", "FLUSHALL"),
+    ("operator", "CONFIG GET *"),
 ]
 
 

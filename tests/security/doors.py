@@ -179,7 +179,9 @@ def start_redis(directory: Path, password: str, host: str = LOOPBACK) -> Iterato
     users = directory / "users.acl"
     hashed = hashlib.sha256(password.encode()).hexdigest()
     users.write_text(
-        REDIS_USERS.substitute({f"{user}_PASSWORD_SHA256": hashed for user in ("ADMIN", "WORKER", "READER")})
+        REDIS_USERS.substitute(
+            {f"{user}_PASSWORD_SHA256": hashed for user in ("ADMIN", "WORKER", "READER", "OPERATOR")}
+        )
     )
     options = {
         "tls-port": str(port),
