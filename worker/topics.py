@@ -27,6 +27,8 @@ KAFKA_MAX_MESSAGE_BYTES: Final = 1_048_588
 """Kafka's default of `max.message.bytes`, which inputs are made with."""
 LETTER_ROOM_BYTES: Final = 64 * 1024
 """What dead letters must take above the inputs, for six headers more (interfaces, section 2)."""
+ORDER_ROOM_BYTES: Final = 64 * 1024
+"""What the ops topic should take above the other inputs, for the headers of an order to take a record again."""
 MIN_DOCUMENT_BYTES: Final = 256 * 1024
 """What the compacted topics must take: an operation with 1,000 links of 128 characters and 20 snapshots has 145 KB."""
 MIN_TOMBSTONE_MS: Final = 2 * TAIL_MAX_AGE_MS
@@ -42,7 +44,8 @@ NOT_TOLD: Final = "not told"
 UNLIMITED: Final = -1
 """What Kafka has for a topic that is kept for ever, or however large it is."""
 
-INPUTS: Final[tuple[Role, ...]] = ("restore_runs", "operation_runs", "evidence_snapshots", "ops")
+SOURCES: Final[tuple[Role, ...]] = ("restore_runs", "operation_runs", "evidence_snapshots")
+INPUTS: Final[tuple[Role, ...]] = (*SOURCES, "ops")
 OUTPUTS: Final[tuple[Role, ...]] = ("decision_state", "decision_changes", "dead_letters")
 COMPACTED: Final[tuple[Role, ...]] = ("decision_state", "internal")
 KEPT: Final[tuple[Role, ...]] = (*INPUTS, "decision_changes", "dead_letters")
@@ -96,9 +99,12 @@ REQUIREMENTS: Final = (
         "The largest documents would not fit, and what causes them would become dead letters.",
         at_least=MIN_DOCUMENT_BYTES,
     ),
-    Requirement("max.message.bytes", INPUTS, str(KAFKA_MAX_MESSAGE_BYTES)),
-    # Of an existing topic compared with the inputs as they are: see `_letter_size`.
-    Requirement("max.message.bytes", ("dead_letters",), str(KAFKA_MAX_MESSAGE_BYTES + LETTER_ROOM_BYTES)),
+    Requirement("max.message.bytes", SOURCES, str(KAFKA_MAX_MESSAGE_BYTES)),
+    # Of existing topics compared with the inputs as they are: see `_order_size` and `_letter_size`.
+    Requirement("max.message.bytes", ("ops",), str(KAFKA_MAX_MESSAGE_BYTES + ORDER_ROOM_BYTES)),
+    Requirement(
+        "max.message.bytes", ("dead_letters",), str(KAFKA_MAX_MESSAGE_BYTES + ORDER_ROOM_BYTES + LETTER_ROOM_BYTES)
+    ),
     Requirement(
         "unclean.leader.election.enable", ALL, "false", "warning",
         "Committed records can be lost with a broker.",
@@ -214,6 +220,7 @@ def judge_topics(names: Topics, topics: Mapping[str, TopicState]) -> Iterator[Fi
         else:
             yield from _judge_configs(row.role, name, topics[name])
     yield from _judge_partitions(names.all, topics)
+    yield from _order_size(names, topics)
     yield from _letter_size(names, topics)
     yield from _trail_of_letters(names, topics)
     yield from _untold(names.all, topics)
@@ -245,6 +252,21 @@ def _judge_partitions(names: Sequence[str], topics: Mapping[str, TopicState]) ->
                 "error", name, "partitions", f"{topics[first].partitions}, as {first} has", str(got),
                 "What comes from partition p of an input is written to partition p of the outputs.",
             )  # fmt: skip
+
+
+def _order_size(names: Topics, topics: Mapping[str, TopicState]) -> Iterator[Finding]:
+    setting = "max.message.bytes"
+    sources = [topics[name] for name in names.entities if name in topics]
+    largest = max((int(t.configs.get(setting, KAFKA_MAX_MESSAGE_BYTES)) for t in sources), default=0)
+    ops = topics.get(names.ops)
+    if ops is None or not ops.configs:
+        return  # which is told by others
+    got = int(ops.configs.get(setting, KAFKA_MAX_MESSAGE_BYTES))
+    if got < largest + ORDER_ROOM_BYTES:
+        yield Finding(
+            "warning", names.ops, setting, f"at least {largest + ORDER_ROOM_BYTES}", str(got),
+            f"A record of {largest} bytes, which an input takes, could not be replayed or redriven.",
+        )  # fmt: skip
 
 
 def _letter_size(names: Topics, topics: Mapping[str, TopicState]) -> Iterator[Finding]:

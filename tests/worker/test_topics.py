@@ -102,8 +102,18 @@ def test_outputs_must_and_inputs_should_be_stamped_by_the_broker(role: Role, sev
 
 
 def test_dead_letters_must_take_64_kib_more_than_the_largest_input() -> None:
-    assert found(changed("operation_runs", max_message_bytes="2000000")) == [
-        ("error", NAMES.dead_letters, "max.message.bytes", f"at least {2_000_000 + 65_536}", str(1_048_588 + 65_536)),
+    assert found(changed("operation_runs", max_message_bytes="2000000"))[1:] == [
+        ("error", NAMES.dead_letters, "max.message.bytes", f"at least {2_000_000 + 65_536}", str(1_048_588 + 131_072)),
+    ]
+
+
+def test_orders_should_take_64_kib_more_than_the_records_that_they_may_take_again() -> None:
+    """And dead letters as much more again, as an order may become one."""
+    assert found(changed("operation_runs", max_message_bytes="2000000"))[:1] == [
+        ("warning", NAMES.ops, "max.message.bytes", f"at least {2_000_000 + 65_536}", str(1_048_588 + 65_536)),
+    ]
+    assert found(changed("ops", max_message_bytes="1048588")) == [
+        ("warning", NAMES.ops, "max.message.bytes", f"at least {1_048_588 + 65_536}", "1048588"),
     ]
 
 
