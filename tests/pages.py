@@ -22,8 +22,13 @@ def _is_there(link: str, path: Path) -> bool:
     return there.exists() and (not section or section in _sections(there))
 
 
+def anchor(title: str) -> str:
+    """Of a heading, as those who show the page make it."""
+    return re.sub(r"\W+", "-", title.lower())
+
+
 def _sections(path: Path) -> set[str]:
-    return {re.sub(r"\W+", "-", title.lower()) for title in re.findall(r"^##+ (.+)$", path.read_text(), re.MULTILINE)}
+    return {anchor(title) for title in re.findall(r"^##+ (.+)$", path.read_text(), re.MULTILINE)}
 
 
 def commands_listed(page: str) -> set[str]:

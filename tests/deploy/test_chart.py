@@ -32,6 +32,7 @@ from worker.metrics import Metrics
 CHART = DEPLOY / "helm" / "restore-projector"
 NAME = "night-restore-projector"
 
+RUNBOOK = "https://git.example.org/restore-projector/deploy/runbook.md"
 MINIMAL: dict[str, Any] = {
     "kafka": {"bootstrapServers": "kafka-0:9092,kafka-1:9092"},
     "redis": {"urlSecret": {"name": "redis"}},
@@ -55,7 +56,7 @@ CASES: dict[str, dict[str, Any]] = {
         "autoscaling": {"type": "keda", "minReplicas": 2, "maxReplicas": 24},
         "monitoring": {
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-            "rules": {"enabled": True},
+            "rules": {"enabled": True, "runbook": RUNBOOK},
             "dashboard": {"enabled": True},
         },
         "networkPolicy": {
@@ -119,6 +120,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "too little time to end": {**MINIMAL, "terminationGracePeriodSeconds": 10},
     "scaled to nobody": {**MINIMAL, "autoscaling": {"type": "keda", "minReplicas": 0}},
     "a misspelt value": {**MINIMAL, "replica": 3},
+    "a section of the runbook": {**MINIMAL, "monitoring": {"rules": {"runbook": f"{RUNBOOK}#stuck"}}},
 }
 FOREIGN_KINDS = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
 """Of KEDA and of the Prometheus Operator: Kubernetes itself has no schema of them."""
@@ -397,11 +399,25 @@ def test_keda_needs_no_secret_where_the_worker_needs_none(rendered: dict[str, Re
     assert not [t for t in the(case, "ScaledObject")["spec"]["triggers"] if "authenticationRef" in t]
 
 
+def test_alerts_link_to_where_the_runbook_is_read(rendered: dict[str, Rendered]) -> None:
+    case = rendered["secured and scaled by KEDA"]
+    links = {
+        rule["alert"]: rule["annotations"]["runbook_url"]
+        for rule in the(case, "PrometheusRule")["spec"]["groups"][0]["rules"]
+    }
+
+    assert links["RestoreProjectorGone"] == f"{RUNBOOK}#no-worker"
+    assert all(link.startswith(f"{RUNBOOK}#") for link in links.values())
+
+
 def test_monitoring_is_what_lies_beside_the_chart(rendered: dict[str, Rendered]) -> None:
     case = rendered["secured and scaled by KEDA"]
     (dashboard,) = the(case, "ConfigMap")["data"].values()
 
-    assert the(case, "PrometheusRule")["spec"] == yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())
+    alerts = (DEPLOY / "prometheus" / "alerts.yaml").read_text()
+    assert the(case, "PrometheusRule")["spec"] == yaml.safe_load(
+        alerts.replace(": deploy/runbook.md#", f": {RUNBOOK}#")
+    )
     assert json.loads(dashboard) == json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
     monitor = the(case, "ServiceMonitor")
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
