@@ -12,6 +12,7 @@ from projections.record import Record as StoredRecord
 from worker.operators.log import LogReader
 from worker.operators.selection import Bearing
 from worker.operators.span import Extent, Span
+from worker.operators.stored import readable
 from worker.reading import StoreReader
 
 SNAPSHOT = "evidence_snapshot/"
@@ -65,6 +66,11 @@ def stored_records(
         if not named:
             return []
         values: Any = store.ask(lambda nodes: nodes.of(partition).mget(list(named.values())))
-        return [None if v is None else decode_record(key, v) for key, v in zip(named, values, strict=True)]
+        return [_decoded(key, value) for key, value in zip(named, values, strict=True)]
 
     return read
+
+
+def _decoded(key: Key, value: bytes | None) -> StoredRecord | None:
+    with readable(key):
+        return None if value is None else decode_record(key, value)

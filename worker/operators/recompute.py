@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contracts.decision import decode
-from contracts.facts import facts_from_json
 from contracts.orders import Trail, recompute_order
-from projections.document import describe
-from projections.rules import decide
+from projections.afresh import decided_afresh
 from worker.operators.log import LogReader
 from worker.operators.orders import OrderWriter, Waiting, wait_until_taken
 from worker.operators.outcome import Outcome, Published, Traced
 from worker.operators.pace import Pace
-from worker.operators.stored import StoredRuns
+from worker.operators.stored import StoredRuns, readable
 from worker.settings import Settings
 
 Tell = Callable[[int], None]
@@ -44,20 +42,19 @@ def estimate(runs: StoredRuns, tell: Tell) -> Estimate:
     """
     found = Estimate()
     for number, keys in runs.read():
-        for document in runs.documents(number, keys):
+        for key, document in zip(keys, runs.documents(number, keys), strict=True):
             if document is not None:
-                _decide_again(found, document)
+                with readable(key):
+                    _decide_again(found, document)
         tell(found.runs)
     return found
 
 
 def _decide_again(found: Estimate, data: bytes) -> None:
     document = decode(data)
-    facts = facts_from_json(document["diagnostics"]["inputs"])
-    rule = decide(facts)
+    rule, fields = decided_afresh(document)
     found.runs += 1
-    fresh = {"state": rule.state, **describe(facts, rule)}
-    found.documents += any(document.get(name) != value for name, value in fresh.items())
+    found.documents += any(document.get(name) != value for name, value in fields.items())
     if document["state"] != rule.state:
         found.changes[document["state"], rule.state] += 1
 

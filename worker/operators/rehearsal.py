@@ -32,7 +32,7 @@ from worker.operators.outcome import FIRST_SEEN, REMOVED
 from worker.operators.selection import Selection
 from worker.operators.set_aside import letters_of
 from worker.operators.span import Extent, Span, merged
-from worker.operators.stored import NotYet
+from worker.operators.stored import NotYet, readable
 from worker.reading import StoreReader
 from worker.settings import Settings
 
@@ -199,7 +199,9 @@ class _View:
         for key, value in zip(keys, stored, strict=True):
             found, kept = self._kept.find(self._number, key)
             data = kept if found else value
-            yield None if data is None else decode_record(key, data)
+            with readable(key):
+                record = None if data is None else decode_record(key, data)
+            yield record
 
     def _ask(self, nodes: Any, keys: list[Key]) -> Any:
         with nodes.of(self._number).pipeline(transaction=True) as step:

@@ -8,11 +8,13 @@ once; so a run that is made or removed meanwhile may or may not be among them, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from contracts.ids import partition_of, split_run_key
+from projections.formats import NewerFormat
 from projections.record import Key
-from worker.errors import ProjectorError
+from worker.errors import ProjectorError, Unfit
 from worker.nodes import Nodes
 from worker.reading import StoreReader, partition_count
 from worker.settings import Settings
@@ -23,6 +25,17 @@ CHUNK: Final = 1_000
 
 class NotYet(ProjectorError):
     """The store does not have it all: partitions are being restored, or nobody has taken them over yet."""
+
+
+@contextmanager
+def readable(key: Key) -> Iterator[None]:
+    """What goes wrong in reading a stored record, in words. Raises Unfit, also for a newer version's."""
+    try:
+        yield
+    except NewerFormat as error:
+        raise Unfit(f"{key}: {error}: use the version that the workers have") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unfit(f"{key} in Redis cannot be read: {error!r}; `restore-projector verify` says more") from error
 
 
 class StoredRuns:
