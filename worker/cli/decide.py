@@ -23,20 +23,30 @@ def add_to(app: typer.Typer) -> None:
 
 
 def decide(
-    file: Annotated[Path, typer.Argument(help="JSON: facts, or a whole state document; - for standard input.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="JSON: facts, a state document, or what `incident` wrote; - for standard input."),
+    ],
     *,
     why: Annotated[bool, typer.Option("--explain", help="Show why, as `explain` does.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Of what `incident` wrote: tell what each record did.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Decide from facts in a file, and print the state document.
 
     The facts are those of a document's diagnostics.inputs: restore_run, and optionally operation_run and
-    evidence_snapshots; or a whole state document, of which only these are used.
+    evidence_snapshots; or a whole state document, of which only these are used; or the document in the file that
+    `incident` wrote.
 
     The document is the run's first: revision 1, at the latest time at which the facts came in, else the run's
     updated_at, else 1970. With --json it is one line, byte for byte as it would be published.
 
     With --explain the decision is explained instead; a whole state document then with its own timeline.
+
+    With --history the records in the file that `incident` wrote are applied one by one, by this version's rules, and it
+    is said whether that comes to what was published: exit code 1 if not.
     """
     from contracts.decision import encode
     from contracts.violations import InvalidInput
@@ -45,6 +55,11 @@ def decide(
 
     try:
         value = _parse(file)
+        if history:
+            from worker.cli.history import tell
+
+            raise typer.Exit(tell(value, json=json))
+        value = _document_of(value)
         facts = read_inputs(value)
     except (OSError, ValueError) as error:
         # Of ours: NotJson and InvalidInput, which say where, what was expected and what came.
@@ -65,6 +80,19 @@ def _parse(file: Path) -> Any:
     from contracts import strict_json
 
     return strict_json.parse(sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes())
+
+
+def _document_of(value: Any) -> Any:
+    """The document in what `incident` wrote; anything else as it is."""
+    from contracts.incident import is_incident, read_incident
+    from contracts.violations import InvalidInput
+
+    if not is_incident(value):
+        return value
+    incident = read_incident(value)
+    if incident.document is None:
+        raise InvalidInput("$.document", "a state document", "null: the store had none; --history tells what came")
+    return incident.document
 
 
 def _is_document(value: Any) -> bool:

@@ -40,11 +40,12 @@ def explain(
     from worker.settings import load_settings
 
     for name, id in (("TENANT", tenant), ("RUN", run)):
-        _check_identifier(name, id)
+        check_identifier(name, id)
     show(read_document(load_settings(), tenant, run), json=json)
 
 
-def _check_identifier(name: str, id: str) -> None:
+def check_identifier(name: str, id: str) -> None:
+    """Raises typer.BadParameter for what is no identifier."""
     from contracts.ids import is_identifier
 
     if not is_identifier(id):
