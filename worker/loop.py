@@ -356,8 +356,7 @@ class Worker:
         done = work.is_read and not work.pending
         if not (batch.outputs or done or now - work.told_at >= TELL_S):
             return
-        reached = partition.policies.reached if work.pending else work.reached
-        policies = replace(touched(partition.policies), reached=reached)
+        policies = replace(touched(partition.policies), reached=work.reached)
         batch.policies = completed(policies) if done else policies
         self._publish([batch])
         work.told_at = now

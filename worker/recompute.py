@@ -39,8 +39,9 @@ TELL_S: Final = 1.0
 class Recompute:
     """How far a partition has come. `begin`, `end`: offsets of decision-state between which documents are looked at.
 
-    `at`: where reading goes on. `pending`: runs that are to be decided again. `looked`, `published`: how many documents
-    so far. `told_at`: monotonic seconds when it was last committed how far it has come; `began_at`: when it began.
+    `at`: where reading goes on. `pending`: runs that are to be decided again, of what was read since `safe`. `looked`,
+    `published`: how many documents so far. `began_at`: monotonic seconds; `told_at`: when it was last committed how far
+    it has come.
     """
 
     begin: int
@@ -48,6 +49,7 @@ class Recompute:
     end: int
     began_at: float
     told_at: float
+    safe: int = 0
     pending: deque[Key] = field(default_factory=deque)
     looked: int = 0
     published: int = 0
@@ -58,8 +60,8 @@ class Recompute:
 
     @property
     def reached(self) -> int:
-        """The offset up to which nothing is left to do, once what is pending is published."""
-        return min(self.at.state, self.end)
+        """The offset up to which nothing is left to do."""
+        return self.safe if self.pending else min(self.at.state, self.end)
 
     @property
     def left(self) -> int:
@@ -67,7 +69,8 @@ class Recompute:
         return max(0, self.end - self.at.state)
 
     def take(self, piece: LogSlice) -> None:
-        """Go on by what was read."""
+        """Go on by what was read; nothing may be pending."""
+        self.safe = self.at.state
         documents = [record for record in piece.state if record.value is not None]
         self.looked += len(documents)
         self.pending.extend(dict.fromkeys(differing(documents)))

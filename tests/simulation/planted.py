@@ -27,7 +27,6 @@ from projections.record import Key, OperationRecord, RunRecord
 from projections.workspace import Workspace
 from tests.simulation.broker import Refused
 from tests.simulation.inputs import TOPICS
-from tests.simulation.invariants import violations_at_rest
 from tests.simulation.log import Future, Metadata, SimulatedLog, by_place, checked
 from tests.simulation.store import Copy, Redis, SimulatedStore
 from tests.simulation.world import Recipe, Result, World
@@ -51,7 +50,7 @@ def _nothing(patch: pytest.MonkeyPatch) -> None:
 class Bug:
     """One row. `found_at`: the first seed, from 0 on, whose history finds it.
 
-    `plant` puts it into the product; the others are clients and servers that have it.
+    `plant` puts it into the product; the others are clients and servers that have it, and the kind of history.
     """
 
     name: str
@@ -60,15 +59,16 @@ class Bug:
     log: type[SimulatedLog] = SimulatedLog
     store: type[SimulatedStore] = SimulatedStore
     redis: type[Redis] = Redis
+    world: type[World] = World
 
 
 def run_with(bug: Bug, recipe: Recipe) -> Result:
     """A history with the bug, judged without it."""
-    world = World(recipe, bug.log, bug.store, bug.redis)
+    world = bug.world(recipe, bug.log, bug.store, bug.redis)
     with pytest.MonkeyPatch.context() as patch:
         bug.plant(patch)
         world.run()
-    found = [*world.violations, *violations_at_rest(world)]
+    found = [*world.violations, *world.violations_at_rest()]
     struck = tuple(world.struck)
     return Result(recipe, tuple(found), struck, world.counters, world.checksum, world.loose, tuple(world.trace))
 

@@ -161,7 +161,9 @@ class Process:
 
 
 class World:
-    """See the package's docstring for how it moves."""
+    """See the package's docstring for how it moves. `make_process`: what kind of processes it has."""
+
+    make_process: type[Process] = Process
 
     def __init__(
         self,
@@ -199,7 +201,7 @@ class World:
         self._target = ""
         self._patience = 0
         self.processes = [
-            Process(self, f"w{n}", f"i{n}" if self.choose.random() < 0.5 else None)
+            self.make_process(self, f"w{n}", f"i{n}" if self.choose.random() < 0.5 else None)
             for n in range(self.choose.choice((1, 2, 2, 2, 3, 3)))
         ]
 
@@ -291,6 +293,12 @@ class World:
         topic, number = place
         status = self.redis.copies[number].status
         return status is not None and told.offset < status.offsets.get(topic, 0)
+
+    def on_stopped(self, process: Process, error: PartitionStopped) -> bool:
+        """A process has stopped a partition; whether it had reason to."""
+        process.met("stopped for an offset that went back")
+        went_back = isinstance(error, OffsetWentBack)
+        return went_back and self.time.now - self.broker.told_wrongly_at <= CALL_TIMEOUT_MS
 
     def _wake_all(self) -> None:
         for process in self.processes:
@@ -389,7 +397,7 @@ class World:
     def replace(self, process: Process) -> None:
         """Another process is started under the instance id of one that may still be there."""
         process.replaced = True
-        second = Process(self, f"{process.name}'", process.instance)
+        second = self.make_process(self, f"{process.name}'", process.instance)
         self.processes.append(second)
         second.start()
 
@@ -488,6 +496,10 @@ class World:
                     return
         self.violated(f"9: not at rest {when} within {slowness * REST_WITHIN_MS} ms: {self.restless()}")
 
+    def violations_at_rest(self) -> Iterator[str]:
+        """All that does not hold when everything is done."""
+        return violations_at_rest(self)
+
     def is_at_rest(self) -> bool:
         return not self.restless()
 
@@ -566,9 +578,8 @@ class Told:
 
     def stopped(self, error: PartitionStopped) -> None:
         world = self.process.world
-        if not isinstance(error, OffsetWentBack) or world.time.now - world.broker.told_wrongly_at > CALL_TIMEOUT_MS:
+        if not world.on_stopped(self.process, error):
             world.violated(f"stopped: {error}")
-        self._met("stopped for an offset that went back")
 
     def recomputing(self, partition: Partition) -> None:
         self._met("recompute begun")
@@ -617,7 +628,7 @@ def run(recipe: Recipe, make: Callable[[Recipe], World] = World) -> Result:
     """Run one history and judge it."""
     world = make(recipe)
     world.run()
-    found = [*world.violations, *violations_at_rest(world)]
+    found = [*world.violations, *world.violations_at_rest()]
     return Result(
         recipe, tuple(found), tuple(world.struck), world.counters, world.checksum, world.loose, tuple(world.trace)
     )

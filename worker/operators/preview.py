@@ -28,6 +28,9 @@ from worker.ports import TopicPartition as Place
 from worker.reading import partition_count
 from worker.settings import Settings
 
+WAITING: Final = 5_000
+"""Documents that wait to be decided, about 15 MB: a run's documents lie near each other, and only the last counts."""
+
 Tell = Callable[[int, int], None]
 """Hears how many records were read, and of how many."""
 
@@ -87,7 +90,8 @@ class Preview:
         return sum(found.count for found in self.permissive.values())
 
     def add(self, ledger: Ledger) -> None:
-        """All runs of a partition."""
+        """All runs of a partition. Raises as `Ledger.take`."""
+        ledger.settle()
         by_finding: dict[Finding, list[str]] = defaultdict(list)
         for run, (finding, policy) in ledger.found.items():
             by_finding[finding].append(run.decode())
@@ -112,14 +116,27 @@ class Ledger:
 
     def __init__(self) -> None:
         self.found: dict[bytes, tuple[Finding, int]] = {}
+        self._waiting: dict[bytes, Record] = {}
+        """Not decided yet: the next document of the same run may follow, and would take its place."""
         self._known: dict[tuple[Finding, int], tuple[Finding, int]] = {}
         """There are few different ones, and each is kept once."""
 
     def take(self, record: Record) -> None:
         """The next record of decision-state. Raises Unfit for a document that only a newer version can read."""
         assert record.key is not None, "every record of a compacted topic has a key"
+        self._waiting[record.key] = record
+        if len(self._waiting) >= WAITING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Decide what waits. Raises as `take`."""
+        for key, record in self._waiting.items():
+            self._decide(key, record)
+        self._waiting.clear()
+
+    def _decide(self, key: bytes, record: Record) -> None:
         if record.value is None:
-            self.found.pop(record.key, None)
+            self.found.pop(key, None)
             return
         document = decode(record.value)
         try:
@@ -127,7 +144,7 @@ class Ledger:
         except NewerFormat as error:
             place = f"{record.topic} partition {record.partition} offset {record.offset}"
             raise Unfit(f"{place}: {error}; use the version that wrote it, or a newer one") from error
-        self.found[record.key] = self._known.setdefault(found, found)
+        self.found[key] = self._known.setdefault(found, found)
 
 
 def judge(document: dict[str, Any]) -> Finding:
