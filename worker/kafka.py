@@ -49,7 +49,7 @@ from contracts.events import Record
 from contracts.topics import Topics
 from projections import rules
 from worker import ports
-from worker.errors import Fenced, OffsetOutOfRange, RecordTooLarge
+from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
 from worker.header_names import accept_any_header_name
 from worker.kafka_clients import Makes, all_or_none, make_client
 from worker.offset_metadata import metadata_of, read_metadata
@@ -253,7 +253,7 @@ class KafkaLog:
             high = self._ends_reader.end_offsets(inputs, timeout_ms=CALL_TIMEOUT_MS)
             found: dict[ports.TopicPartition, Committed] = {}
             for tp in inputs:
-                committed = self.consumer.committed(tp, metadata=True, timeout_ms=CALL_TIMEOUT_MS)
+                committed = self._stable_offset(tp)
                 if committed is None or committed.offset < 0:
                     found[tp.topic, tp.partition] = Committed(low[tp], 0, by="nobody")
                 elif low[tp] <= committed.offset <= high[tp]:
@@ -263,6 +263,18 @@ class KafkaLog:
                 else:
                     raise OffsetOutOfRange(tp.topic, tp.partition, committed.offset, low[tp], high[tp])
         return found
+
+    def _stable_offset(self, tp: TopicPartition) -> Any:
+        """The committed offset, once no transaction that has not ended could change it; it is waited for so long."""
+        try:
+            return self.consumer.committed(tp, metadata=True, timeout_ms=CALL_TIMEOUT_MS)
+        except KafkaTimeoutError as error:  # it says nothing else
+            raise KafkaUnreachable(
+                self._settings.bootstrap_servers,
+                f"within {CALL_TIMEOUT_MS // 1000} s it did not tell what is committed of {tp.topic} partition"
+                f" {tp.partition}: a transaction that would change it has not ended, or the broker that coordinates the"
+                " group does not answer; if it stays so for minutes, restart that broker",
+            ) from error
 
     def resume_at(self, offsets: Mapping[ports.TopicPartition, int]) -> None:
         for (topic, number), offset in offsets.items():

@@ -254,6 +254,24 @@ def test_an_offset_that_is_pending_is_waited_for(make_log: MakesLog, settings: S
     assert found == [Committed(0, 77, Policies(1, 1))]
 
 
+def test_an_offset_that_stays_pending_is_said_to(
+    make_log: MakesLog, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.kafka.CALL_TIMEOUT_MS", 3_000)
+    topic = settings.topic_names.restore_runs
+    log = make_log()
+    membership = joined(log)
+    with transactional_producer(settings, "somebody-else") as producer:
+        producer.begin_transaction()
+        producer.send_offsets_to_transaction(
+            {TopicPartition(topic, 0): OffsetAndMetadata(0, "77", -1)}, membership.token
+        )
+        with pytest.raises(KafkaUnreachable) as told:
+            log.committed([0])
+        producer.abort_transaction()
+    assert f"within 3 s it did not tell what is committed of {topic} partition 0" in str(told.value)
+
+
 # The compacted topics
 
 
