@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from contracts.letters import REASONS
+from worker.cli.orders import bar
 from worker.cli.output import Json, print_json
 from worker.errors import ProjectorError
 
@@ -99,7 +98,7 @@ def list_letters(
     settings = load_settings()
     wanted = selection(settings, reason, tenant, topic, since, until)
     tally = Tally(limit)
-    with Letterbox(settings) as box, progress("letters read", box.to_read(wanted)) as tell:
+    with Letterbox(settings) as box, bar("letters read", box.to_read(wanted)) as tell:
         done = box.handled(wanted)
         for entry in box.entries(wanted, tell):
             is_handled = entry.place in done
@@ -181,16 +180,3 @@ def selection(
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; it hears of each step how far that was."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda steps: bar.advance(task, steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +20,9 @@ from worker.cli.deadletters import (
     found,
     group,
     parse_place,
-    progress,
     selection,
 )
+from worker.cli.orders import Actor, DryRun, Rate, Yes, ask, bar, interrupted, say, short, waiting_bar
 from worker.cli.output import Json, print_json
 from worker.errors import Interrupted, ProjectorError
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from worker.operators.edits import Edit
     from worker.operators.letterbox import Letterbox
     from worker.operators.letters import Entry, Handled, Selection
-    from worker.operators.orders import OrderWriter, Waiting
+    from worker.operators.orders import OrderWriter
     from worker.operators.redrive import Kept, Redriven
     from worker.settings import Settings
 
@@ -47,8 +46,6 @@ Names = Annotated[
 ]
 Every = Annotated[bool, typer.Option("--all", help="Every open letter, where no other option chooses.")]
 Again = Annotated[bool, typer.Option("--again", help="Also letters that were redriven or dismissed before.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Edited = Annotated[
     Path | None,
     typer.Option(
@@ -63,9 +60,8 @@ Header = Annotated[
     list[str], typer.Option("--header", help="NAME=VALUE: a header that each record gets.", show_default=False)
 ]
 Anyway = Annotated[bool, typer.Option("--anyway", help="Also what this version would set aside again.")]
-Rate = Annotated[float | None, typer.Option("--rate", min=0.1, help="So many a second at most.", show_default=False)]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until the workers have taken them.")]
-Why = Annotated[str, typer.Option("--why", help="Why, in a sentence: it is kept with what was done.")]
+Why = Annotated[str, typer.Option("--why", callback=short, help="Why, in a sentence: it is kept with what was done.")]
 
 
 @group.command(epilog="Example: restore-projector deadletters redrive --reason too_large --since 2d")
@@ -85,6 +81,7 @@ def redrive(
     anyway: Anyway = False,
     rate: Rate = None,
     why: Why = "",
+    actor: Actor = None,
     dry_run: DryRun = False,
     no_wait: NoWait = False,
     yes: Yes = False,
@@ -113,13 +110,13 @@ def redrive(
         judge = Judge(settings, box.partitions)
         if dry_run or not yes:
             plan = Redriven()
-            with progress("letters looked at", choice.offsets) as tell:
+            with bar("letters looked at", choice.offsets) as tell:
                 core.redrive(choice.entries(tell), judge, edits, None, plan, anyway=anyway)
             if dry_run:
                 _tell_plan(plan, json=json)
                 raise typer.Exit(1 if plan.left else 0)
             _confirm("Redrive", plan.sent.total(), plan)
-        done = _Done(settings, box, why)
+        done = _Done(settings, box, why, actor)
         with done.writing(choice.offsets, "letters redriven") as (writer, tell):
             pace = Pace(rate)
             core.redrive(choice.entries(tell), judge, edits, writer, done.redriven, anyway=anyway, wait=pace.wait)
@@ -138,7 +135,8 @@ def dismiss(
     since: Since = None,
     until: Until = None,
     every: Every = False,
-    why: Annotated[str, typer.Option("--why", help="Why, in a sentence: it is kept with what was done.")],
+    why: Why,
+    actor: Actor = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
@@ -155,13 +153,13 @@ def dismiss(
         choice = Choice(box, letters, wanted, again=False)
         if dry_run or not yes:
             plan: Counter[str] = Counter()
-            with progress("letters looked at", choice.offsets) as tell:
+            with bar("letters looked at", choice.offsets) as tell:
                 core.dismiss(choice.entries(tell), None, plan)
             if dry_run:
                 _tell_dismissed("would be dismissed", plan, json=json)
                 raise typer.Exit
             _confirm("Dismiss", plan.total(), None)
-        done = _Done(settings, box, why)
+        done = _Done(settings, box, why, actor)
         with done.writing(choice.offsets, "letters dismissed") as (writer, tell):
             core.dismiss(choice.entries(tell), writer, done.dismissed)
         _tell_dismissed("dismissed", done.dismissed, json=json)
@@ -192,7 +190,6 @@ class Choice:
         if self._named:
             for entry in self._named:
                 yield entry
-                tell(1)
             return
         if self._handled is None and not self._again:
             self._handled = self._box.handled(self._wanted)
@@ -213,13 +210,13 @@ class Choice:
 class _Done:
     """What a command has done, for its end and for an interruption."""
 
-    def __init__(self, settings: Settings, box: Letterbox, why: str) -> None:
+    def __init__(self, settings: Settings, box: Letterbox, why: str, actor: str | None) -> None:
         from worker.operators.orders import OrderWriter, new_trail
         from worker.operators.redrive import Redriven
 
         self._settings = settings
         self._box = box
-        self.trail = new_trail(why)
+        self.trail = new_trail(why, actor)
         self.redriven = Redriven()
         self.dismissed: Counter[str] = Counter()
         self._letters = box.ends()
@@ -230,7 +227,7 @@ class _Done:
         """Until all is written. After Ctrl-C, what was handed over is written, and it is said how to go on."""
         with self._writer as writer:
             try:
-                with progress(what, total) as tell:
+                with bar(what, total) as tell:
                     yield writer, tell
                     writer.flush()
             except KeyboardInterrupt:
@@ -244,33 +241,11 @@ class _Done:
         from worker.operators.orders import wait_until_taken
         from worker.operators.redrive import set_aside_again
 
-        try:
-            with _waiting() as tell:
-                wait_until_taken(self._settings, self._writer.ends, tell)
-        except KeyboardInterrupt:
-            words = "all orders are written, and workers take them; what is set aside again is listed as new letters"
-            raise Interrupted(words) from None
+        words = "all orders are written, and workers take them; what is set aside again is listed as new letters"
+        with interrupted(lambda: words), waiting_bar(self._writer.written.total()) as tell:
+            wait_until_taken(self._settings, self._writer.ends, tell)
         ends = {number: self._letters[number] for number in self._writer.ends}
         return set_aside_again(self._box.newer(ends))
-
-
-@contextmanager
-def _waiting() -> Iterator[Callable[[Waiting], None]]:
-    """What is waited for: on a terminal as it goes, else once if nobody works."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    said: set[str] = set()
-
-    def tell(waiting: Waiting) -> None:
-        if console.is_terminal:
-            status.update(printable(waiting.reason))
-        elif waiting.workers == 0 and waiting.reason not in said:
-            said.add(waiting.reason)
-            _say(waiting.reason)
-
-    with console.status("waiting for the workers") as status:
-        yield tell
 
 
 def _asked(
@@ -312,9 +287,9 @@ def _confirm(verb: str, count: int, plan: Redriven | None) -> None:
     if plan is not None:
         _tell_left(plan, "would be set aside again, and stay open; --anyway sends them")
     if not count:
-        _say("there is no such letter")
+        say("there is no such letter")
         raise typer.Exit(1 if plan is not None and plan.left else 0)
-    typer.confirm(f"{verb} {_letters(count)}?", abort=True, err=True)
+    ask(f"{verb} {_letters(count)}?", yes=False)
 
 
 def _tell_plan(plan: Redriven, *, json: bool) -> None:
@@ -380,7 +355,3 @@ def _letters(count: int) -> str:
 
 def _by_reason(reasons: Counter[str]) -> str:
     return f" ({', '.join(f'{count:,} {reason}' for reason, count in reasons.most_common())})" if reasons else ""
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(f"restore-projector: {printable(message)}\n")

@@ -20,7 +20,8 @@ SAY_AFTER_LOOKS: Final = 25
 """Looks without progress after which is said what is waited for, where there is no bar: five seconds."""
 
 
-def _short(value: str | None) -> str | None:
+def short(value: str | None) -> str | None:
+    """A text of a trail. Raises typer.BadParameter for one that is too long."""
     from contracts.orders import MAX_TRAIL_LENGTH
 
     if value is not None and len(value) > MAX_TRAIL_LENGTH:
@@ -36,12 +37,12 @@ def _identifier(value: str | None) -> str | None:
     return value
 
 
-Reason = Annotated[str, typer.Option("--reason", callback=_short, help="Why; kept with the orders.")]
-Why = Annotated[str, typer.Option("--reason", callback=_short, help="Why; kept with the orders.")]
+Reason = Annotated[str, typer.Option("--reason", callback=short, help="Why; kept with the orders.")]
+Why = Annotated[str, typer.Option("--reason", callback=short, help="Why; kept with the orders.")]
 """Where what is done cannot be undone, the reason has to be given."""
 Actor = Annotated[
     str | None,
-    typer.Option("--actor", callback=_short, help="Who asks; else user@host. Kept as well.", show_default=False),
+    typer.Option("--actor", callback=short, help="Who asks; else user@host. Kept as well.", show_default=False),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and write nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -29,7 +29,8 @@ from worker.refusals import refusal_of, unreachable
 from worker.settings import KafkaSettings
 
 CLIENT_ID: Final = "restore-projector-operator"
-POLL_MS: Final = 500
+POLL_MS: Final = 100
+"""What ends with the marker of a transaction, as outputs do, is waited for so long at its end."""
 CALL_TIMEOUT_MS: Final = 15_000
 """For a question about the offsets of many partitions."""
 CLOCKS_MS: Final = 10 * 60 * 1000
