@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from contracts.printable import printable
+from contracts.strict_json import NotJson, parse
 
 MAX_LINES: Final = 60
 """Of a value that are shown, those around the place: a screen or two."""
@@ -63,12 +64,11 @@ def _lines(value: bytes | None, detail: str) -> Iterator[Line]:
         yield from _bytes(value)
         return
     try:
-        parsed = json.loads(text)
-        pretty = [*_json(parsed, _steps(detail))]
-    except (ValueError, RecursionError):
+        parsed = parse(value[:MAX_READ])
+    except NotJson:
         yield from _text(text, detail)
-        return
-    yield from pretty
+    else:
+        yield from _json(parsed, _steps(detail))
 
 
 def _steps(detail: str) -> list[str | int]:
