@@ -54,7 +54,7 @@ Edited = Annotated[
 ]
 Through = Annotated[
     str | None,
-    typer.Option("--through", help="A program that is given each value and writes the edited one.", show_default=False),
+    typer.Option("--through", help="A filter of lines of JSON that edits the values.", show_default=False),
 ]
 Header = Annotated[
     list[str], typer.Option("--header", help="NAME=VALUE: a header that each record gets.", show_default=False)
@@ -90,8 +90,9 @@ def redrive(
     """Have the records of dead letters taken again, in their order, as if they came from where they first lay.
 
     For what was wrong here and is mended: a limit, a partitioner, a version. What was wrong at the source is edited on
-    the way: --edited gives one letter another value, --through has a program edit each value (it reads the value and
-    writes the edited one; LETTER, TOPIC, KEY, REASON and DETAIL are in its environment), --header sets a header.
+    the way: --edited gives one letter another value, --header sets a header, --through has a program edit the values.
+    It reads a line of JSON for each letter (letter, topic, key, reason, detail, value) and writes one for each, with
+    the letter's name and the edited value: `jq -c '.value |= (fromjson | .status = "completed" | tojson)'`.
 
     A letter is redriven once, unless --again. What would be set aside again is not sent, unless --anyway, and stays
     open. A record that is older than what is known by now changes nothing. After Ctrl-C the same command goes on.

@@ -126,7 +126,7 @@ def _source_json(letter: Letter) -> dict[str, Any]:
         "topic": letter.topic,
         "partition": letter.partition,
         "offset": letter.offset,
-        "timestamp": _time(letter.timestamp),
+        "timestamp": letter.timestamp,
     }
 
 

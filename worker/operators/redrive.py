@@ -9,14 +9,14 @@ not sent unless that is asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from contracts.events import Decoder, Record, Rejected
 from contracts.orders import dismiss_order, replay_order
 from worker.errors import RecordTooLarge
-from worker.operators.edits import Edit, edited
+from worker.operators.edits import Edit, batches, edited
 from worker.operators.letters import Entry
 from worker.operators.orders import OrderWriter
 from worker.settings import Settings
@@ -96,23 +96,36 @@ def redrive(
     `redriven` is kept up to date, for who interrupts it. `anyway`: also what would be set aside again; `wait` is called
     before each. Raises EditFailed and what the writer raises.
     """
+    for batch in batches(_possible(entries, judge, redriven)):
+        for entry, record in zip(batch, edited(batch, edits), strict=True):
+            complaint = None if anyway else judge.complaint(record)
+            if complaint is not None:
+                redriven.unreadable.add(str(entry.place), *complaint)
+            elif _sent(entry, record, writer, redriven, wait):
+                redriven.sent[entry.reason] += 1
+
+
+def _possible(entries: Iterable[Entry], judge: Judge, redriven: Redriven) -> Iterator[Entry]:
     for entry in entries:
-        if (obstacle := judge.obstacle(entry)) is not None:
+        if (obstacle := judge.obstacle(entry)) is None:
+            yield entry
+        else:
             redriven.impossible.add(str(entry.place), entry.reason, obstacle)
-            continue
-        record = edited(entry, edits)
-        complaint = None if anyway else judge.complaint(record)
-        if complaint is not None:
-            redriven.unreadable.add(str(entry.place), *complaint)
-            continue
-        if writer is not None:
-            wait()
-            try:
-                writer.send(replay_order(record, entry.place.offset))
-            except RecordTooLarge as error:
-                redriven.impossible.add(str(entry.place), entry.reason, str(error))
-                continue
-        redriven.sent[entry.reason] += 1
+
+
+def _sent(
+    entry: Entry, record: Record, writer: OrderWriter | None, redriven: Redriven, wait: Callable[[], None]
+) -> bool:
+    """Whether the order could be handed over; without a writer it could be."""
+    if writer is None:
+        return True
+    wait()
+    try:
+        writer.send(replay_order(record, entry.place.offset))
+    except RecordTooLarge as error:
+        redriven.impossible.add(str(entry.place), entry.reason, str(error))
+        return False
+    return True
 
 
 def dismiss(entries: Iterable[Entry], writer: OrderWriter | None, dismissed: Counter[str]) -> None:

@@ -16,7 +16,7 @@ from contracts.ids import partition_of
 from contracts.letters import Reason, letter_headers
 from contracts.topics import Topics
 from tests.traffic import message, run
-from worker.operators.edits import Edit, EditFailed, edited, through, with_header, with_value
+from worker.operators.edits import Edit, EditFailed, batches, edited, through, with_header, with_value
 from worker.operators.letters import Entry
 from worker.operators.redrive import Judge, Redriven, redrive, set_aside_again
 from worker.settings import LimitsSettings, Settings
@@ -25,7 +25,6 @@ TOPICS = Topics()
 SETTINGS = Settings.model_construct(limits=LimitsSettings(value_bytes=1_024))
 PARTITIONS = 4
 PARTITION = partition_of("t-1", PARTITIONS, "murmur2")
-PYTHON = shlex.quote(sys.executable)
 
 
 def letter(status: str = "finished", reason: Reason = "schema_violation", **fields: Any) -> Entry:
@@ -91,43 +90,69 @@ def test_many_are_counted_and_the_first_are_named() -> None:
 
 
 def test_a_value_is_replaced_and_the_place_is_not() -> None:
-    record = edited(letter(), [with_value(b"{}")])
+    (record,) = edited([letter()], [with_value(b"{}")])
     assert (record.value, record.topic, record.partition, record.offset) == (b"{}", TOPICS.restore_runs, PARTITION, 7)
 
 
 def test_a_header_is_set_instead_of_all_of_its_name() -> None:
-    record = edited(letter(), [with_header("CE_Sequence", "9")])
-    assert [(name, value) for name, value in record.headers if name.lower() == "ce_sequence"] == [("CE_Sequence", b"9")]
+    (record,) = edited([letter()], [with_header("CE_Sequence", "9")])
+    assert [header for header in record.headers if header[0].lower() == "ce_sequence"] == [("CE_Sequence", b"9")]
 
 
-def test_a_program_edits_the_value_and_knows_the_letter() -> None:
-    code = (
-        "import json, os, sys; value = json.load(sys.stdin); value['status'] = 'completed';"
-        " value['told'] = [os.environ[name] for name in ('LETTER', 'TOPIC', 'KEY', 'REASON', 'DETAIL')];"
-        " json.dump(value, sys.stdout)"
-    )
-    entry = letter()
-    edits = [through(f"{PYTHON} -c {shlex.quote(code)}")]
+def filter_of(code: str) -> Edit:
+    """A program that does this to each `told`."""
+    lines = ["import json, sys", "for line in sys.stdin:", "  told = json.loads(line)", f"  {code}"]
+    return through(shlex.join([sys.executable, "-c", "\n".join([*lines, "  print(json.dumps(told))"])]))
 
-    value = json.loads(edited(entry, edits).value or b"")
-    assert value["status"] == "completed"
-    assert value["told"] == [f"{PARTITION}:120", TOPICS.restore_runs, "t-1", "schema_violation", entry.detail]
-    assert planned(entry, edits=edits).sent.total() == 1
+
+def test_a_program_edits_the_values_of_many_letters_and_is_told_what_they_are() -> None:
+    entries = [letter(offset=7), letter(offset=8)]
+    first, second = edited(entries, [filter_of("told['value'] = json.dumps([told['value'], *told.values()])")])
+
+    assert json.loads(first.value or b"") == [
+        text := (entries[0].record.value or b"").decode(), f"{PARTITION}:120", TOPICS.restore_runs, "t-1",
+        "schema_violation", entries[0].detail, text,
+    ]  # fmt: skip
+    assert (first.offset, second.offset) == (7, 8)
+    mended = filter_of("told['value'] = told['value'].replace('finished', 'completed')")
+    assert planned(*entries, edits=[mended]).sent.total() == 2
+
+
+def test_a_value_that_is_no_text_goes_through_a_program_unchanged() -> None:
+    entries = [letter(value=bytes(range(256))), letter(value=None), letter(value=b"")]
+    assert [record.value for record in edited(entries, [filter_of("pass")])] == [bytes(range(256)), None, b""]
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("edit", "said"),
     [
-        (f"{PYTHON} -c 'import sys; sys.exit(\"no\\x1b[31m\")'", "exit code 1: no\N{REPLACEMENT CHARACTER}[31m"),
-        ("/nowhere/program", "No such file or directory"),
+        (filter_of("sys.exit('no\x1b[31m')"), "exit code 1: no\N{REPLACEMENT CHARACTER}[31m"),
+        (through("/nowhere/program"), "No such file or directory"),
+        (filter_of("print()"), "expected a line for each of 1 letters, got 2"),
+        (
+            filter_of("told['letter'] = '0:0'"),
+            f'expected an object with "letter": "{PARTITION}:120" and a "value", got',
+        ),
+        (filter_of("del told['value']"), 'and a "value", got {"letter": '),
+        (filter_of("told['value'] = json.loads(told['value'])"), 'and a "value", got {"letter": '),
     ],
 )
-def test_a_program_that_fails_ends_it_and_nothing_is_sent_for_the_letter(command: str, said: str) -> None:
+def test_a_program_that_fails_ends_it_and_nothing_of_its_batch_is_sent(edit: Edit, said: str) -> None:
     plan = Redriven()
-    with pytest.raises(EditFailed, match=f"^{PARTITION}:120: ") as failed:
-        redrive([letter()], Judge(SETTINGS, PARTITIONS), [through(command)], None, plan)
+    with pytest.raises(EditFailed, match=f", given {PARTITION}:120 to {PARTITION}:120: ") as failed:
+        redrive([letter()], Judge(SETTINGS, PARTITIONS), [edit], None, plan)
     assert said in str(failed.value)
     assert not plan.sent
+
+
+def test_a_batch_has_a_limit_of_letters_and_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.operators.edits.BATCH_LETTERS", 3)
+    monkeypatch.setattr("worker.operators.edits.BATCH_BYTES", 10)
+    sizes = [1, 1, 1, 1, 9, 1, 11, 2, 2]
+    made = [
+        [len(entry.record.value or b"") for entry in batch] for batch in batches(letter(value=b"x" * n) for n in sizes)
+    ]
+    assert made == [[1, 1, 1], [1, 9], [1], [11], [2, 2]]
 
 
 @pytest.mark.parametrize("command", ["", "'"])
