@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from contracts.commands import CommandDecoder
 from contracts.events import Record
 from worker.operators.letters import Entry, Handled, Handling, Place, Selection, read_handling
-from worker.operators.log import LogReader, Part
+from worker.operators.log import CLOCKS_MS, LogReader, Part
 from worker.reading import partition_count
 from worker.settings import Settings
-
-CLOCKS_DIFFER_MS: Final = 3_600_000
-"""How far the clock of whoever writes orders may be behind Kafka's: further than a clock is that is looked after."""
 
 Offsets = Mapping[int, int]
 """By partition."""
@@ -121,7 +118,7 @@ class Letterbox:
         if oldest is None:
             return
         bounds = self._bounds_of(self._ops, numbers)
-        found = self._from_time(self._ops, bounds, oldest - CLOCKS_DIFFER_MS)
+        found = self._from_time(self._ops, bounds, oldest - CLOCKS_MS)
         parts = {number: Part(max(part.start, found[number]), part.end) for number, part in bounds.items()}
         for record in self._read(self._ops, parts):
             handling = read_handling(record, self._decoder)

@@ -19,8 +19,8 @@ from contracts.commands import CommandDecoder
 from contracts.events import Record
 from contracts.ids import Partitioner
 from contracts.topics import Topics
-from worker.operators.letterbox import CLOCKS_DIFFER_MS
 from worker.operators.letters import read_handling
+from worker.operators.log import CLOCKS_MS
 from worker.status.facts import Letters
 
 LETTERS_LOOKED_AT: Final = 5_000
@@ -136,7 +136,7 @@ class LetterCount:
             if window.orders is not None and window.orders <= end:
                 begin[tp] = max(low, window.orders)
             else:
-                times[tp] = max(0, min(window.times.values()) - CLOCKS_DIFFER_MS)
+                times[tp] = max(0, min(window.times.values()) - CLOCKS_MS)
         found = reader.offsets_for_times(times) if times else {}
         return begin | {
             tp: bounds[tp][1] if answer is None else max(bounds[tp][0], int(answer.offset))
