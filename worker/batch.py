@@ -63,6 +63,8 @@ class Batch:
     effects: Effects = field(default_factory=Effects)
     policies: Policies | None = None
     """What is to be committed of the partition's policies; None: what is known of them."""
+    again: Sequence[Key] = ()
+    """The runs that were decided again because rules have changed."""
 
     def position_after(self, offsets: Sequence[int], topics: Topics) -> Position:
         """Where the store is once this batch's writes are in it, given the offset of each output."""
@@ -126,11 +128,8 @@ class Batcher:
         self._collect(batch, workspace, effects)
         return batch
 
-    def recompute(self, partition: Partition, runs: Sequence[Key]) -> tuple[Batch, int]:
-        """Decide these runs again by their stored facts, and how many of them it were, from the first on.
-
-        Raises as `prepare`.
-        """
+    def recompute(self, partition: Partition, runs: Sequence[Key]) -> Batch:
+        """Decide these runs again by their stored facts, or some of them, from the first on. Raises as `prepare`."""
         while True:
             workspace = Workspace(partition.stream_time, deletion_memory_ms=self._deletion_memory_ms)
             if read_closure(workspace, runs, lambda keys: self._read(partition, keys), MAX_LOADED):
@@ -140,9 +139,9 @@ class Batcher:
         check_links(partition.number, workspace, [])
         effects = Effects()
         self._decide_again(workspace, effects, runs)
-        batch = Batch(partition, (), stream_time=partition.stream_time, effects=effects)
+        batch = Batch(partition, (), stream_time=partition.stream_time, effects=effects, again=runs)
         self._collect(batch, workspace, effects)
-        return batch, len(runs)
+        return batch
 
     @staticmethod
     def _decide_again(workspace: Workspace, effects: Effects, runs: Iterable[Key]) -> None:

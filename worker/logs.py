@@ -194,6 +194,10 @@ class Events:
         """
         self._log.info("partition_recomputing", partition=partition, policy=policy, before=before, records=records)
 
+    def run_passed_over(self, *, tenant: str, run: str) -> None:
+        """Kafka does not take the document that our policy makes of this run, by its size: it stays as it is."""
+        self._log.error("run_passed_over", tenant=tenant, run=run)
+
     def partition_recomputed(
         self, *, partition: int, policy: int, documents: int, published: int, seconds: float
     ) -> None:

@@ -203,7 +203,8 @@ class Worker:
         trouble.retry_at = self._clock.monotonic() + delay
         if isinstance(error, RecordTooLarge):
             # Every time brings the culprit nearer: there is no reason to wait longer and longer.
-            self._suspects.refused(self._last_batch)
+            for run in self._suspects.refused(self._last_batch):
+                self._observer.passed_over(run)
         else:
             trouble.backoff_s = min(trouble.backoff_s * 2, BACKOFF_S[1])
         if isinstance(error, StoreDamaged):
@@ -345,8 +346,10 @@ class Worker:
         assert work is not None, "chosen by it"
         if not work.pending and not work.is_read:
             work.take(self._log.read({partition.number: work.at})[partition.number])
-        batch, used = self._batcher.recompute(partition, list(islice(work.pending, SLICE_RUNS)))
-        for _ in range(used):
+            work.pass_over(self._suspects.passed_over)
+        limit = self._suspects.slice_runs(partition.number, SLICE_RUNS)
+        batch = self._batcher.recompute(partition, list(islice(work.pending, limit)))
+        for _ in batch.again:
             work.pending.popleft()
         self._publish_recomputed(partition, work, batch)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from projections.record import Key
 from worker.batch import Batch
 from worker.errors import PartitionStopped
 from worker.partition import Partition
@@ -29,6 +30,8 @@ class Observer(Protocol):
     def stopped(self, error: PartitionStopped) -> None: ...
 
     def recomputing(self, partition: Partition) -> None: ...
+
+    def passed_over(self, run: Key) -> None: ...
 
     def recomputed(self, partition: Partition, work: Recompute) -> None: ...
 

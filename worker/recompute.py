@@ -18,7 +18,7 @@ really the new rules' doing, and alert somebody. So until all is done, whatever 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,6 +75,11 @@ class Recompute:
         self.looked += len(documents)
         self.pending.extend(dict.fromkeys(differing(documents)))
         self.at = Position(self.at.generation, piece.next_state, piece.next_internal)
+
+    def pass_over(self, runs: Collection[Key]) -> None:
+        """Leave these as they are."""
+        if runs:
+            self.pending = deque(run for run in self.pending if run not in runs)
 
 
 def differing(documents: Iterable[Record]) -> Iterator[Key]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from contracts.topics import TOPICS, Topics
 from projections import rules
+from projections.record import Key
 from worker.batch import Batch
 from worker.errors import DecidedByNewer, KafkaUnreachable, PartitionStopped, RedisUnreachable
 from worker.health import Health
@@ -96,6 +97,9 @@ class Reporter:
         self._events.partition_recomputing(
             partition=partition.number, policy=rules.POLICY, before=before.complete, records=work.end - work.at.state
         )
+
+    def passed_over(self, run: Key) -> None:
+        self._events.run_passed_over(tenant=run.tenant, run=run.id)
 
     def recomputed(self, partition: Partition, work: Recompute) -> None:
         self._events.partition_recomputed(

@@ -15,6 +15,7 @@ from zlib import crc32
 from contracts.events import Record
 from projections.advance import Input
 from projections.inputs import InputDecoder
+from projections.record import Key
 from tests.simulation.broker import Broker, Refused, Transaction
 from tests.simulation.clock import SimulatedClock, Time
 from tests.simulation.counters import Counters
@@ -583,6 +584,9 @@ class Told:
 
     def recomputing(self, partition: Partition) -> None:
         self._met("recompute begun")
+
+    def passed_over(self, run: Key) -> None:
+        self.process.world.violated(f"{run} was passed over")
 
     def recomputed(self, partition: Partition, work: Recompute) -> None:
         self._met("recompute finished")

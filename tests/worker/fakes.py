@@ -511,6 +511,9 @@ class Notes:
     def recomputing(self, partition: Partition) -> None:
         self.told.append(("recomputing", partition.number))
 
+    def passed_over(self, run: Key) -> None:
+        self.told.append(("passed_over", run.id))
+
     def recomputed(self, partition: Partition, work: Recompute) -> None:
         self.told.append(("recomputed", partition.number, work.looked, work.published))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,14 +11,14 @@ import pytest
 from contracts.decision import decode, encode
 from projections.rules import POLICY
 from tests.versions import decided_by
-from tests.worker.fakes import TOPICS
+from tests.worker.fakes import TOPICS, FakeLog
 from tests.worker.site import RUNS, Running, Site
-from worker.errors import DecidedByNewer, KafkaUnreachable
+from worker.errors import DecidedByNewer, KafkaUnreachable, RecordTooLarge
 from worker.loop import Limits
 from worker.offset_metadata import metadata_of, read_metadata
 from worker.partition import Phase
 from worker.policies import completed, found_policies, touched
-from worker.ports import Committed, Policies
+from worker.ports import Committed, Output, Policies
 
 NO_COUNTS: Final[dict[str, Any]] = {"metadata": {"counts": {"total": 12}}}
 """What version 2 wants reviewed, and version 1 does not."""
@@ -204,6 +204,27 @@ def test_an_empty_partition_has_nothing_to_decide_again(site: Installation) -> N
     worker = site.worker()
     site.turns(2, worker, lambda: worker.notes.of("running"))
     assert worker.notes.of("recomputing") == []
+
+
+def test_a_document_that_kafka_does_not_take_by_its_size_stays_as_it_is_and_holds_up_nothing(
+    site: Installation,
+) -> None:
+    site.old(runs=6, **NO_COUNTS)
+    before = site.document("rr-4")
+    written = FakeLog.begin
+
+    def refuses(log: FakeLog, outputs: Sequence[Output]) -> tuple[object, list[int]]:
+        if any((o.key or b"").endswith(b"rr-4") and b'"policy":2' in (o.value or b"") for o in outputs):
+            raise RecordTooLarge(TOPICS.decision_state)
+        return written(log, outputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeLog, "begin", refuses)
+        newer = site.newer()
+    assert newer.notes.of("passed_over") == [("rr-4",)]
+    assert site.document("rr-4") == before
+    assert {site.document(f"rr-{n}")["state"] for n in (1, 2, 3, 5, 6)} == {"needs_review"}
+    assert site.committed() == Policies(2, 2)
 
 
 # Refusing

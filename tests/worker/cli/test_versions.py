@@ -207,7 +207,7 @@ def test_an_older_version_refuses_what_a_newer_one_has_touched_and_status_says_s
     installation.end(new)
     before = installation.documents()
     old = installation.worker(1, "older")
-    wait_until(lambda: len(old.said("partition_refused")) == PARTITIONS, WAIT_S, "all is refused")
+    wait_until(lambda: len(old.said("partition_stopped")) == PARTITIONS, WAIT_S, "all is refused")
     assert old.alive
     installation.send(run(TENANTS[1], "rr-1", 2, "completed", "op-1", counts=UNTOLD))
     row = status()["partitions"][0]
