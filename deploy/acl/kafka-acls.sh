@@ -53,7 +53,7 @@ allow "$reader" --operation Read --topic "$prefix.decision-state.v1" --topic "$p
 # Groups of their own, called restore-reader-…
 allow "$reader" --operation Read --group "restore-reader-" --resource-pattern-type prefixed
 
-# --- operators: everything is read, orders are written: `restore-projector status`, `topics check` --------------------
+# --- operators: everything is read, orders are written: `restore-projector status`, `topics check`, `deadletters` ------
 
 allow "$operator" --operation Read --operation DescribeConfigs --topic "$prefix." --resource-pattern-type prefixed
 allow "$operator" --operation Write --topic "$prefix.projection.ops.v1"
