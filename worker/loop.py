@@ -505,8 +505,9 @@ class Worker:
     def _store_batch(self, batch: Batch, written: Sequence[int]) -> None:
         partition = batch.partition
         after = batch.position_after(written, self._topics)
-        if batch.outputs:
-            self._apply(partition, after, batch.writes, _newly_touched(batch))
+        policy = _newly_touched(batch)
+        if batch.outputs or policy is not None:
+            self._apply(partition, after, batch.writes, policy)
         partition.stream_time = batch.stream_time
         if partition.next_due is not None and partition.next_due <= batch.stream_time:
             self._look_at_store(partition)

@@ -80,6 +80,7 @@ def test_what_would_differ_in_its_policy_alone_is_not_published_again(site: Inst
     before = site.records()
     newer = site.newer()
     assert site.records() == before
+    assert site.store.copies[0].status.policy == 2, "the store says who decided last"
     assert newer.notes.of("recomputed") == [(0, len(before), 0)]
     assert site.committed() == Policies(2, 2)
 

@@ -90,9 +90,9 @@ class Installation:
         worker.signal(signal.SIGTERM)
         assert worker.wait(WAIT_S) == 0
 
-    def preview(self, version: int, *options: str) -> tuple[int, dict[str, Any]]:
-        """What `preview` of a version says, and its exit code."""
-        command = [*of_version(version), "preview", "--json", *options]
+    def ask(self, version: int, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """What a command of a version says, and its exit code."""
+        command = [*of_version(version), *arguments, "--json"]
         done = subprocess.run(
             command, env=os.environ | environment(self.settings), capture_output=True, text=True, timeout=WAIT_S,
             check=False,
@@ -155,7 +155,7 @@ def test_new_rules_are_previewed_rolled_out_and_wake_nobody(
     that is not live, sees nothing of it.
     """
     alerted = installation.alerts()
-    code, before = installation.preview(2)
+    code, before = installation.ask(2, "preview")
     assert (code, before["runs"], before["would_change_state"]) == (0, 8, 4)
     change = next(row for row in before["matrix"] if row["to"] == "needs_review")
     assert (change["from"], change["runs"]) == ("completed_with_evidence", 4)
@@ -174,8 +174,10 @@ def test_new_rules_are_previewed_rolled_out_and_wake_nobody(
     assert len(again) == 4
     policies = {run: document["policy"] for run, document in installation.documents().items()}
     assert {tenant for (tenant, _), policy in policies.items() if policy == 2} == set(TENANTS[1::2])
-    code, after = installation.preview(2)
+    code, after = installation.ask(2, "preview")
     assert (code, after["would_change_state"], after["would_change_otherwise"]) == (0, 0, 0)
+    code, verified = installation.ask(2, "verify")
+    assert code == 0, verified
 
 
 def test_a_preview_of_laxer_rules_names_who_would_claim_more_first_and_exits_with_1(
@@ -185,7 +187,7 @@ def test_a_preview_of_laxer_rules_names_who_would_claim_more_first_and_exits_wit
     for n, tenant in enumerate(TENANTS[:3]):
         installation.send(operation(tenant, "op-1", 2 + n, outcome="cancelled"))
     installation.wait_until_decided(Counter(completed_with_evidence=5, needs_review=3))
-    code, told = installation.preview(3, "--samples", "2")
+    code, told = installation.ask(3, "preview", "--samples", "2")
     assert code == 1
     (row,) = told["more_permissive"]
     assert (row["from"], row["to"], row["why"], row["runs"]) == (
