@@ -13,7 +13,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from projections.record import Key
 from tests.deploy.guarded import REDIS_USERS, GuardedRedis, GuardedRedisCluster
+from worker.errors import Refused
 from worker.fitness import check_redis, nodes_of
+from worker.operators.sights import StoreSight
 from worker.ports import Position, Stored, StoredInternal, StoredRun
 from worker.reading import StoreReader
 from worker.redis import RedisStore
@@ -141,6 +143,39 @@ def test_the_reader_sees_what_the_worker_wrote(guarded_redis: GuardedRedis, admi
     assert refused(admin) == []
 
 
+def test_an_operator_can_verify_and_is_refused_nothing(
+    guarded_redis: GuardedRedis, admin: Redis, store: RedisStore
+) -> None:
+    work(store)
+
+    with guarded_redis.nodes("operator") as nodes:
+        sight = StoreSight(nodes, "restore")
+        at, sights = sight.look(0, [RUN, OPERATION])
+        assert (at.generation, [seen.value for seen in sights]) == ("g2", [b"{}", b"{}"])
+        names = {name for node in sight.nodes() for name in sight.scan(node, 0)[1][0]}
+        assert b"run:t-1/rr-1" in names
+        assert sight.unlisted(0, [b"run:t-1/rr-1", b"run:t-1/rr-9"]) == [b"run:t-1/rr-9"]
+        assert sight.members(0, {b"records": 0, b"deadlines": 0})[b"deadlines"] == (0, [b"operation/t-1/op-1"])
+    assert refused(admin) == []
+
+
+def test_who_works_with_the_store_can_order_that_it_be_restored(admin: Redis, store: RedisStore) -> None:
+    work(store)
+
+    assert store.order_restore(0, "nobody-ordered", "ann@host", now=7)
+    assert refused(admin) == []
+
+
+def test_an_operator_without_the_right_to_write_cannot_order_a_restore(
+    guarded_redis: GuardedRedis, admin: Redis, store: RedisStore
+) -> None:
+    work(store)
+
+    with guarded_redis.nodes("operator") as nodes, pytest.raises(Refused, match="evalsha"):
+        RedisStore(nodes, "restore", "redis").order_restore(0, "nobody-ordered", "ann@host", now=7)
+    assert admin.hget("restore:{0}:position", "generation") == b"g2"
+
+
 def test_who_may_not_ask_how_full_redis_is_is_told_the_rest(
     guarded_redis: GuardedRedis, admin: Redis, store: RedisStore
 ) -> None:
@@ -198,7 +233,8 @@ FORBIDDEN: list[tuple[str, str]] = [
     ("operator", "HSET restore:{0}:records status ready"),
     ("operator", "ZADD restore:{0}:runs:t-1 1 rr-1"),
     ("operator", "GET other:{0}:run:t-1/rr-1"),
-    ("operator", "SCAN 0"),
+    ("operator", "EVAL return(1) 0"),
+    ("operator", "HSET restore:{0}:position generation mine"),
     ("operator", "KEYS *"),
     ("operator", "FLUSHALL"),
     ("operator", "CONFIG GET *"),
