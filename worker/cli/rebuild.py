@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from contracts.printable import printable
+from worker.cli.orders import Actor, DryRun, Reason, Yes, ask, interrupted, say
 from worker.cli.output import Json, print_json, print_table
-from worker.errors import Interrupted
 
 if TYPE_CHECKING:
     from worker.operators.rebuild import Lost, Progress, Standing
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from worker.reading import StoreReader
     from worker.settings import Settings
 
-MAX_REASON: Final = 200
+LEFT: Final = "what was ordered is carried out all the same; `restore-projector status` shows how far it is"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,17 +33,13 @@ Partitions = Annotated[
         "--partition", min=0, help="Only this partition; may come several times. Else all.", show_default=False
     ),
 ]
-Reason = Annotated[
-    str, typer.Option("--reason", help="Why, for the log of the worker that does it.", show_default=False)
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be restored, and order nothing.")]
 
 
 def rebuild(
     *,
     partition: Partitions = [],  # noqa: B006  typer's way to say that an option may come several times
     reason: Reason = "",
+    actor: Actor = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -59,20 +54,20 @@ def rebuild(
     the partition. Exit code 1 when Redis has forgotten an order.
     """
     from worker.operators.orders import whoami
+    from worker.operators.rebuild import partitions_words
     from worker.operators.redo_log import RedoLog
     from worker.reading import StoreReader
     from worker.settings import load_settings
 
     settings = load_settings()
-    who = printable(f"{whoami()}{': ' if reason else ''}{reason}")[:MAX_REASON]
+    who = printable(f"{actor or whoami()}{': ' if reason else ''}{reason}")
     with RedoLog(settings) as log, StoreReader(settings.redis) as store:
         numbers = chosen(log, partition)
         before = _look(settings, store, numbers)
         if dry_run:
             _show(before, log.ends(numbers), json=json)
             return
-        if not yes:
-            _ask(numbers)
+        ask(f'Restore {partitions_words(numbers)} in full? Readers are told "restoring" meanwhile.', yes=yes)
         _rebuild(settings, log, store, before, who, json=json)
 
 
@@ -91,28 +86,15 @@ def _look(settings: Settings, store: StoreReader, numbers: Sequence[int]) -> dic
     return read_all(store, settings.redis.namespace, numbers)
 
 
-def _ask(numbers: Sequence[int]) -> None:
-    from worker.operators.rebuild import partitions_words
-
-    typer.confirm(
-        f'Restore {partitions_words(numbers)} in full? Readers are told "restoring" meanwhile', abort=True, err=True
-    )
-
-
 def _rebuild(
     settings: Settings, log: RedoLog, store: StoreReader, before: Mapping[int, Standing], who: str, *, json: bool
 ) -> None:
     began = time.monotonic()
-    try:
-        with progress_bar("restoring") as tell:
-            lost = order_and_wait(settings, log, store, before, who, tell)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "what was ordered is carried out all the same; `restore-projector status` shows how far it is"
-        ) from None
+    with interrupted(lambda: LEFT), progress_bar("restoring") as tell:
+        lost = order_and_wait(settings, log, store, before, who, tell)
     seconds = round(time.monotonic() - began, 1)
     for one in lost:
-        _say(
+        say(
             f"partition {one.partition}: Redis is of generation {one.generation} again, as before the order:"
             " it has gone back; order it anew"
         )
@@ -186,7 +168,7 @@ class Tell:
             ready=f"{ready} of {len(progress)} partitions",
         )
         if note and note != self._told:
-            _say(note)
+            say(note)
         self._told = note
 
 
@@ -206,7 +188,3 @@ def progress_bar(what: str) -> Iterator[Tell]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         yield Tell(bar, bar.add_task("", total=None, ready=""))
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(f"restore-projector: {printable(message)}\n")
