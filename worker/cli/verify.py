@@ -32,6 +32,10 @@ def verify(
     *,
     partition: Partitions = [],  # noqa: B006  typer's way to say that an option may come several times
     tenant: Tenant = None,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", min=1, max=100_000, help="Look at so many random runs only.", show_default=False),
+    ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Cure what was found, and verify again.")] = False,
     reason: Reason = "",
     actor: Actor = None,
@@ -42,7 +46,10 @@ def verify(
 
     Each key byte for byte, each place in an index, the position, the links between records; and of each run whether its
     document is what this version decides of the stored facts. What differs is named with its likely cause and what to
-    do. It reads a partition after the other, about 200 bytes of memory for each key of the largest one.
+    do. It reads a partition after the other, and takes 150 bytes of memory for each key of the largest one.
+
+    --sample N is a quick look at about N random runs, and whatever they name; it is exact only of tenants of which
+    something seems wrong, as these are then verified in full. What is too much in Redis it does not find.
 
     --repair has partitions of Redis restored from Kafka where they differ (`rebuild`), and decisions taken again that
     are not what they should be (`recompute`), then verifies those anew.
@@ -53,12 +60,17 @@ def verify(
     from worker.reading import StoreReader
     from worker.settings import load_settings
 
+    if sample is not None and tenant is not None:
+        raise typer.BadParameter("expected one of them: a tenant is verified in full", param_hint="--sample, --tenant")
     settings = load_settings()
     began = time.monotonic()
     with RedoLog(settings) as log, StoreReader(settings.redis) as store:
         numbers = _of_tenant(settings, log, tenant, partition) if tenant else chosen(log, partition)
         with interrupted(lambda: "ended before everything was compared; nothing was changed"):
-            found = _verify(settings, log, store, numbers, tenant)
+            if sample is None:
+                found = _verify(settings, log, store, numbers, tenant)
+            else:
+                found = _sample(settings, log, store, numbers, sample)
         cured = None
         if repair and (found.broken or found.decisions):
             cured = _repair(settings, log, store, found, tenant, _trail(reason, actor), yes=yes)
@@ -91,6 +103,21 @@ def _verify(settings: Settings, log: RedoLog, store: StoreReader, numbers: list[
         for number in numbers:
             next_partition(number)
             found.merge(verifier.verify(number))
+    return found
+
+
+def _sample(settings: Settings, log: RedoLog, store: StoreReader, numbers: list[int], count: int) -> Found:
+    """A quick look, and in full whatever seems wrong."""
+    import random
+
+    from worker.operators.sampling import Sampler
+    from worker.operators.verify import Verifier
+
+    with _bar(1) as (tell, _):
+        verifier = Verifier(log, store, settings.redis.namespace, tell)
+        found, suspects = Sampler(log, verifier, numbers, random.Random()).sample(count)  # noqa: S311  no secret
+    for number, tenant in sorted(suspects):
+        found.merge(_verify(settings, log, store, [number], tenant))
     return found
 
 

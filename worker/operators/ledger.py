@@ -4,7 +4,7 @@ The store is written by one script that moves the position, so at any position i
 two topics below it. A ledger that has taken these records therefore knows what is to be there, whatever workers do.
 
 Of a million keys only numbers are kept, packed into one: a 64-bit digest of the value, the offset, the state, whether
-it is unfinished, and the score in the indexes. With its name that is about 200 bytes a key.
+it is unfinished, and the score in the indexes. With its name that is 145 bytes a key.
 """
 
 from __future__ import annotations

@@ -125,6 +125,17 @@ Tell = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and how much there is of it (0: not known)."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look at some records of a partition."""
+
+    number: int
+    keys: Sequence[Key]
+
+    def __call__(self, sight: StoreSight) -> tuple[Standpoint, list[Sight]]:
+        return sight.look(self.number, self.keys)
+
+
 class Verifier:
     """Verifies partitions, one after the other. Every call may raise KafkaUnreachable, RedisUnreachable, Refused."""
 
@@ -157,6 +168,20 @@ class Verifier:
             return question(self._sight)
 
         return self._store.ask(asked)
+
+    def together(self, number: int, names: Sequence[bytes]) -> tuple[Standpoint, list[Sight], Workspace] | None:
+        """These records and all that they name, at one moment; None if these are too many."""
+        keys = dict.fromkeys(key for name in names if (key := key_of(name)) is not None)
+        for rounds in count(1):
+            at, sights = self.ask(_Look(number, list(keys)))
+            workspace = _workspace(sights)
+            missing = [named for key in list(keys) for named in _names(workspace, key) if named not in keys]
+            if not missing or rounds == MAX_ROUNDS:
+                return at, sights, workspace
+            keys |= dict.fromkeys(missing)
+            if len(keys) > MAX_LOOK and len(names) > 1:
+                return None
+        raise AssertionError("counting does not end")
 
     def members(self, number: int, tenants: Sequence[bytes]) -> Iterator[tuple[bytes, list[bytes] | None]]:
         """All indexes of a partition and their members, large ones in pieces; None for what is no index."""
@@ -292,7 +317,7 @@ class _Partition:
     # Where the store stands
 
     def _look(self, keys: Sequence[Key] = ()) -> tuple[Standpoint, list[Sight]]:
-        return self._all.ask(lambda sight: sight.look(self._number, keys))
+        return self._all.ask(_Look(self._number, keys))
 
     def _wait_until_ready(self) -> Standpoint | None:
         """The position once it is ready, or cannot be read; None if it does not come on, which is then told."""
@@ -359,7 +384,7 @@ class _Partition:
 
     def _examine(self, names: Sequence[bytes]) -> Iterator[tuple[bytes, list[Difference]]]:
         """What is wrong of these records and of those that they name."""
-        together = self._together(names)
+        together = self._all.together(self._number, names)
         if together is None:
             half = len(names) // 2
             yield from self._examine(names[:half])
@@ -374,27 +399,13 @@ class _Partition:
             if sight.value is not None and workspace.find(sight.key) is None and not found[name]:
                 found[name].append(_unreadable(self._number, sight))
         good = {sight.key for sight in sights if not _is_broken(found[name_of(sight.key)])}
-        whole = _whole(workspace, good)
-        if len(whole) < len(sights):
-            workspace = _only(workspace, whole)
+        complete = whole(workspace, good)
+        if len(complete) < len(sights):
+            workspace = only(workspace, complete)
         decide = self._number not in self._found.newer
         for difference in compare_decisions(self._number, workspace, decide=decide):
             found[difference.key.encode()].append(difference)
         yield from found.items()
-
-    def _together(self, names: Sequence[bytes]) -> tuple[Standpoint, list[Sight], Workspace] | None:
-        """These records and all that they name, at one moment; None if these are too many."""
-        keys = dict.fromkeys(key for name in names if (key := key_of(name)) is not None)
-        for rounds in count(1):
-            at, sights = self._look(list(keys))
-            workspace = _workspace(sights)
-            missing = [named for key in list(keys) for named in _names(workspace, key) if named not in keys]
-            if not missing or rounds == MAX_ROUNDS:
-                return at, sights, workspace
-            keys |= dict.fromkeys(missing)
-            if len(keys) > MAX_LOOK and len(names) > 1:
-                return None
-        raise AssertionError("counting does not end")
 
     # What should not be there
 
@@ -512,14 +523,14 @@ class _Partition:
 NOBODY_THERE: Final = "no worker runs; or an older copy was put back, a dump or a replica that lagged and took over"
 
 
-def _whole(workspace: Workspace, good: set[Key]) -> set[Key]:
+def whole(workspace: Workspace, good: set[Key]) -> set[Key]:
     """Those of the good ones that name only good ones: what is broken is told already, and would tear others."""
     while torn := {key for key in good if any(named not in good for named in _names(workspace, key))}:
         good = good - torn
     return good
 
 
-def _only(workspace: Workspace, keys: set[Key]) -> Workspace:
+def only(workspace: Workspace, keys: set[Key]) -> Workspace:
     fewer = Workspace()
     for key in keys:
         fewer.load(key, workspace.find(key))

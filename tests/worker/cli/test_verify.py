@@ -8,20 +8,26 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from redis import Redis
 
 from contracts.decision import decode, encode
+from tests.consistency import wait_for_rest
 from tests.installation import PARTITIONS, Live, live_worker
-from tests.processes import environment, install
+from tests.processes import WorkerProcess, environment, install
 from tests.servers.ports import KafkaServer, RedisServer
+from tests.stories import Traffic
 from tests.traffic import Message, operation, run, sender, snapshot
 from tests.worker.cli.conftest import Command
+from worker.fitness import nodes_of
+from worker.operators.verify import _Partition
 from worker.ports import LAYOUT
+from worker.redis import RedisStore
 from worker.settings import Settings
 
 DAY_MS: Final = 24 * 3600 * 1000
@@ -331,6 +337,31 @@ def test_a_tenant_alone_is_verified(told: Command, stored: Stored) -> None:
     assert (found["partitions"], found["keys"], found["runs"]) == (1, 5, 2)
 
 
+@pytest.mark.usefixtures("stored")
+def test_a_sample_of_what_nobody_touched_shows_nothing(told: Command) -> None:
+    found = found_by(told, "--sample", "50")
+
+    assert found["differences"] == []
+    assert found["runs"] >= 2 * PARTITIONS
+
+
+SEEN_BY_A_SAMPLE: Final = {
+    "a document is changed by hand", "a document is lost", "an operation is written over",
+    "an index does not name a run", "an index has a run at another time", "a part of an older copy is put back",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage.words in SEEN_BY_A_SAMPLE])
+def test_a_sample_finds_what_is_wrong_of_a_run_that_it_meets(told: Command, stored: Stored, damage: Damage) -> None:
+    """All of them, as the sample is larger than the log."""
+    place = stored.places[2]
+    with put_back([place]):
+        damage.plant(place)
+        found = found_by(told, "--sample", "400", "--partition", str(place.number))["differences"]
+
+    assert {(one["difference"], one["key"].replace(place.tenant, "T")) for one in found} == damage.found
+
+
 def test_a_person_is_told_what_was_expected_what_came_and_what_to_do(told: Command, stored: Stored) -> None:
     place = stored.places[0]
     with put_back([place]):
@@ -388,3 +419,61 @@ def test_after_a_repair_nothing_differs(told: Command, stored: Stored) -> None:
 
         assert cured.code == 0, cured.out
         assert found_by(told)["clean"]
+
+
+# While workers run
+
+
+def test_beside_two_workers_under_traffic_of_which_one_is_killed_there_is_no_false_alarm(
+    command: Command,
+    real_kafka: KafkaServer,
+    redis_server: RedisServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = install(real_kafka, redis_server, f"test-{secrets.token_hex(5)}", PARTITIONS)
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+    workers = [WorkerProcess(settings, tmp_path / f"worker-{name}.log") for name in "ab"]
+    with ExitStack() as stack:
+        for worker in workers:
+            stack.callback(worker.kill)
+            worker.start()
+        for worker in workers:
+            worker.wait_until_owning(PARTITIONS // 2)
+        send = stack.enter_context(sender(settings, PARTITIONS))
+        traffic = stack.enter_context(Traffic(send, seed=7))
+        traffic.wait_for(500)
+        assert found_by(command)["differences"] == []
+        workers[0].kill()
+        assert found_by(command)["differences"] == []
+        workers[1].wait_until_owning(PARTITIONS)
+        found = found_by(command)
+        assert found["differences"] == []
+        assert found["runs"] > 0
+        traffic.end()
+        wait_for_rest(settings)
+        assert found_by(command)["differences"] == []
+
+
+def test_a_partition_that_is_restored_meanwhile_is_begun_anew(
+    told: Command, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = stored.places[0]
+    look_for_strays = _Partition._look_for_strays
+    orders = iter(["an order"])
+
+    def and_it_is_ordered_to_be_restored(partition: _Partition) -> None:
+        if partition._number == place.number and next(orders, None):
+            with nodes_of(stored.settings.redis) as nodes:
+                store = RedisStore(nodes, place.namespace, "redis")
+                assert store.order_restore(place.number, "nobody-ordered", "ann@host", now=1)
+        look_for_strays(partition)
+
+    monkeypatch.setattr(_Partition, "_look_for_strays", and_it_is_ordered_to_be_restored)
+    with live_worker(stored.settings):
+        before = place.redis.hget(place.name("position"), "generation")
+        found = found_by(told)
+        assert found["differences"] == []
+        assert next(orders, None) is None
+        assert place.redis.hget(place.name("position"), "generation") != before
