@@ -18,9 +18,26 @@ from contracts.events import Record
 from contracts.times import parse_time
 from projections.afresh import DECIDED
 from tests.consistency import invariants
+from tests.consistency.checking import Inconsistent, _fold, wait_for_rest
 from tests.consistency.fold import UNFINISHED, Folded, Indexed
 from tests.consistency.invariants import Case, last_values
-from tests.consistency.observation import Observation
+from tests.consistency.observation import Observation, observe
+from tests.versions import decided_by
+from worker.settings import Settings
+
+
+def check_versions(settings: Settings, newest: int) -> None:
+    """Wait for rest and check everything, all versions up to the newest having been there. Raises Inconsistent."""
+    seen = observe(settings, at=wait_for_rest(settings))
+    folded = {}
+    for version in range(1, newest + 1):
+        with decided_by(version):
+            folded[version] = _fold(seen, settings)
+    with decided_by(newest):
+        found = list(violations_of_versions(seen, folded))
+    if found:
+        raise Inconsistent(found)
+
 
 OF_ANY_VERSION: Final = (
     invariants._both_readers_agree,

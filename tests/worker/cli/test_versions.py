@@ -17,6 +17,7 @@ import pytest
 
 from contracts.decision import decode
 from tests.consistency.observation import consumer, read_log
+from tests.consistency.versions import check_versions
 from tests.installation import PARTITIONS
 from tests.processes import WorkerProcess, environment
 from tests.servers.waiting import wait_until
@@ -178,6 +179,7 @@ def test_new_rules_are_previewed_rolled_out_and_wake_nobody(
     assert (code, after["would_change_state"], after["would_change_otherwise"]) == (0, 0, 0)
     code, verified = installation.ask(2, "verify")
     assert code == 0, verified
+    check_versions(installation.settings, newest=2)
 
 
 def test_a_preview_of_laxer_rules_names_who_would_claim_more_first_and_exits_with_1(
