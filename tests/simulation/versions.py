@@ -93,6 +93,9 @@ class VersionedWorld(World):
             self._replace(process, self.newest)
 
     def restless(self) -> str:
+        owned = {p.number for process in self.processes if process.alive for p in process.worker.partitions}
+        if owned != set(range(PARTITIONS)):
+            return "somebody has still to take a partition over, and to decide it again"
         for process in self.processes:
             if process.alive and any(p.recompute is not None for p in process.worker.partitions):
                 return f"{process.name} decides again"
