@@ -5,9 +5,11 @@ The installation is the module's; a test that damages a partition puts it back. 
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +27,8 @@ from tests.stories import Traffic
 from tests.traffic import Message, operation, run, sender, snapshot
 from tests.worker.cli.conftest import Command
 from worker.fitness import nodes_of
-from worker.operators.verify import _Partition
-from worker.ports import LAYOUT
+from worker.operators.verify import Verifier, _Partition
+from worker.ports import LAYOUT, Ends
 from worker.redis import RedisStore
 from worker.settings import Settings
 
@@ -454,6 +456,38 @@ def test_beside_two_workers_under_traffic_of_which_one_is_killed_there_is_no_fal
         traffic.end()
         wait_for_rest(settings)
         assert found_by(command)["differences"] == []
+
+
+def test_what_changes_between_reading_kafka_and_looking_at_redis_is_no_difference(
+    told: Command, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look is compared with the log up to exactly the position that it tells: the first one, and the last as well."""
+    place = stored.places[1]
+    name = f"run:{place.tenant}/rr-2".encode()
+    settle, together = _Partition._settle, Verifier.together
+    sequences = itertools.count(time.time_ns())
+
+    def change(live: Live) -> None:
+        revision = place.document("rr-2")["revision"]
+        live.send.events(run(place.tenant, "rr-2", next(sequences), "failed"))
+        live.wait_for(place.tenant, "rr-2", lambda document: document["revision"] > revision)
+
+    def settled(partition: _Partition, ends: Ends) -> Any:
+        assert partition._suspects == {}
+        if partition._number == place.number:
+            partition._suspects[name] = None
+        return settle(partition, ends)
+
+    with live_worker(stored.settings) as live:
+
+        def changed_just_before(verifier: Verifier, number: int, names: Sequence[bytes]) -> Any:
+            if number == place.number:
+                change(live)
+            return together(verifier, number, names)
+
+        monkeypatch.setattr(Verifier, "together", changed_just_before)
+        monkeypatch.setattr(_Partition, "_settle", settled)
+        assert found_by(told)["differences"] == []
 
 
 def test_a_partition_that_is_restored_meanwhile_is_begun_anew(
