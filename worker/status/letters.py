@@ -27,6 +27,8 @@ LETTERS_LOOKED_AT: Final = 5_000
 """Offsets of each partition, the newest: enough to say that there are many, and some MB to read."""
 READ_TIMEOUT_S: Final = 5.0
 """For the letters, and for the orders, of one look: half a million orders."""
+ORDERS_LOOKED_AT: Final = 2 * LETTERS_LOOKED_AT
+"""Of each partition, the newest, before all of them since the oldest letter are."""
 POLL_MS: Final = 100
 
 Offsets = Mapping[TopicPartition, int]
@@ -116,14 +118,35 @@ class LetterCount:
             return set()
         bounds = offsets([TopicPartition(self._ops, number) for number in asked])
         begin = self._begin(reader, bounds)
+        if self._newest_orders_do(reader, begin, bounds):
+            return set()
         reading = _Reading(reader, begin, {tp: end for tp, (_, end) in bounds.items()})
-        for record in reading.records():
-            handling = read_handling(_record(record), self._decoder) if _names_a_letter(record) else None
-            if handling is not None and handling[0].offset in asked[record.partition].times:
-                asked[record.partition].handled.add(handling[0].offset)
+        self._note(reading)
         for tp, reached in reading.reached.items():
             asked[tp.partition].orders = reached
         return {tp.partition for tp, (_, end) in bounds.items() if reading.reached[tp] < end}
+
+    def _newest_orders_do(
+        self, reader: KafkaConsumer, begin: Offsets, bounds: Mapping[TopicPartition, tuple[int, int]]
+    ) -> bool:
+        """Whether the newest orders handle all letters that are counted, as after a redrive of very many."""
+        newest = {tp: max(at, bounds[tp][1] - ORDERS_LOOKED_AT) for tp, at in begin.items()}
+        if newest == begin:
+            return False
+        reading = _Reading(reader, newest, {tp: end for tp, (_, end) in bounds.items()})
+        self._note(reading)
+        if any(self._windows[tp.partition].open for tp in bounds):
+            return False
+        for tp, reached in reading.reached.items():
+            self._windows[tp.partition].orders = reached
+        return True
+
+    def _note(self, reading: _Reading) -> None:
+        """Which of the letters that are counted these orders handle."""
+        for record in reading.records():
+            handling = read_handling(_record(record), self._decoder) if _names_a_letter(record) else None
+            if handling is not None and handling[0].offset in self._windows[record.partition].times:
+                self._windows[record.partition].handled.add(handling[0].offset)
 
     def _begin(
         self, reader: KafkaConsumer, bounds: Mapping[TopicPartition, tuple[int, int]]
