@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from contracts.commands import ForgetKind, ForgetWhat
 from worker.cli.orders import (
     Actor,
     DryRun,
@@ -28,6 +27,7 @@ from worker.cli.orders import (
 from worker.cli.output import Json, print_json, print_table
 
 if TYPE_CHECKING:
+    from contracts.commands import ForgetKind, ForgetWhat
     from contracts.orders import Trail
     from worker.operators.forgetting import Forgetting, TenantRecords
     from worker.operators.outcome import Outcome
