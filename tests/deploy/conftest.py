@@ -14,6 +14,9 @@ from tests.deploy.guarded import (
     start_redis,
     start_redis_cluster,
 )
+from tests.worker.cli.conftest import command
+
+__all__ = ["command"]
 
 
 @pytest.fixture(scope="package")

@@ -7,10 +7,12 @@ from collections import Counter
 
 import pytest
 
+from tests.deploy import kafka_tools
 from tests.deploy.runbook import PAGE, PATH, SECTIONS, Section, commands, has, shows
 from tests.deploy.test_alerts import ALERTS
 from tests.pages import dead_links
 from worker.logs import Events
+from worker.servers.local_kafka import KAFKA_VERSION
 from worker.status.condition import CONDITIONS
 
 ALL = [pytest.param(section, id=title) for title, section in SECTIONS.items()]
@@ -73,6 +75,10 @@ def test_names_that_commands_use_are_told_at_the_beginning() -> None:
     told = {name for line in commands() for name in re.findall(r"\b([A-Z]+)=", line)}
 
     assert {name for line in commands() for name in re.findall(r"\$([A-Z]+)", line)} == told
+
+
+def test_the_tools_are_those_of_the_kafka_that_they_are_tried_on() -> None:
+    assert kafka_tools.VERSION == KAFKA_VERSION
 
 
 @pytest.mark.parametrize(

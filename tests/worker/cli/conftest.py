@@ -24,6 +24,17 @@ class Result:
     err: str
 
 
+class Typed(str):
+    """Standard input that somebody types at a terminal, so that questions are asked."""
+
+    __slots__ = ()
+
+
+class _Terminal(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
 class Command(Protocol):
     """The fixture `command`."""
 
@@ -36,8 +47,9 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(*arguments: str, stdin: str = "") -> Result:
+        given = _Terminal if isinstance(stdin, Typed) else io.BytesIO
         monkeypatch.setattr(sys, "argv", ["restore-projector", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given(stdin.encode())))
         with pytest.raises(SystemExit) as end:
             main()
         code = end.value.code or 0

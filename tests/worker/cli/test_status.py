@@ -9,8 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,12 @@ from tests.servers.plugin import MakesRedis, Space
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.servers.waiting import wait_until
 from tests.traffic import Message, message, run, sender
+from tests.trouble import commit, gate, hurry, running_partly
 from tests.worker.cli.conftest import Command, Result
 from tests.worker.cli.terminal import Shown, on_a_terminal, without_colours
-from worker.cli import status as command_module
 from worker.kafka import KafkaLog
 from worker.redis import RedisStore
 from worker.settings import Settings
-from worker.status import condition
 
 WAIT_S = 30.0
 TENANT = "t-1"
@@ -41,10 +39,7 @@ TENANT = "t-1"
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second is late here, so that a test need not wait for what takes ten."""
-    monkeypatch.setattr(condition, "LATE_MS", 1_000)
-    monkeypatch.setattr(condition, "OPEN_MS", 1_000)
-    monkeypatch.setattr(command_module, "LOOK_AGAIN_S", 0.3)
+    hurry(monkeypatch)
 
 
 @pytest.fixture
@@ -81,46 +76,6 @@ def wait_for_states(status: Callable[..., Result], *expected: str) -> dict[str, 
 
 def only_first(state: str, others: str = "idle") -> list[str]:
     return [state, *[others] * (PARTITIONS - 1)]
-
-
-@contextmanager
-def gate(
-    monkeypatch: pytest.MonkeyPatch, kind: type, method: str, *, closed_for: Callable[..., bool]
-) -> Iterator[Gate]:
-    """A method of which calls wait until they are let through, one at a time or all."""
-    gate = Gate()
-    real = getattr(kind, method)
-
-    def waits(self: object, *args: object, **kwargs: object) -> object:
-        if closed_for(*args, **kwargs):
-            gate.pass_through()
-        return real(self, *args, **kwargs)
-
-    monkeypatch.setattr(kind, method, waits)
-    try:
-        yield gate
-    finally:
-        gate.open()
-
-
-class Gate:
-    """Closed at first."""
-
-    def __init__(self) -> None:
-        self._tickets = threading.Semaphore(0)
-        self._opened = threading.Event()
-        self.waiting = threading.Event()
-
-    def pass_through(self) -> None:
-        self.waiting.set()
-        while not self._opened.is_set() and not self._tickets.acquire(timeout=0.05):
-            pass
-
-    def let_one_through(self) -> None:
-        self._tickets.release()
-
-    def open(self) -> None:
-        self._opened.set()
 
 
 def test_an_installation_to_which_nothing_comes_is_idle(live: Live, status: Callable[..., Result]) -> None:
@@ -231,20 +186,9 @@ def test_a_partition_that_takes_less_than_waits_is_slow(
     ):
         number = send.partition(TENANT)
         send.events(*(run(TENANT, f"rr-{n}", 1) for n in range(400)))
-        over = threading.Event()
-
-        def trickle() -> None:
-            while not over.wait(0.05):
-                publishing.let_one_through()
-
-        thread = threading.Thread(target=trickle)
-        thread.start()
-        try:
+        with publishing.trickling(0.05):
             row = wait_for_states(status, *["slow" if at == number else "idle" for at in range(PARTITIONS)])
             assert " a second are taken, 0 come in: about " in row["partitions"][number]["cause"]
-        finally:
-            over.set()
-            thread.join()
         publishing.open()
         wait_for_states(status, *["caught_up" if at == number else "idle" for at in range(PARTITIONS)])
 
@@ -382,30 +326,6 @@ def test_a_partition_of_which_kafka_tells_an_older_offset_is_stopped_until_it_te
     commit(settings, place, right)
     with running(settings):
         wait_for_states(status, *well)
-
-
-def commit(settings: Settings, place: TopicPartition, told: OffsetAndMetadata) -> OffsetAndMetadata:
-    """As if the group's coordinator told this; returns what was committed before."""
-    client = KafkaConsumer(group_id=settings.kafka.group_id, **settings.kafka.client_options())
-    try:
-        before = client.committed(place, metadata=True)
-        assert isinstance(before, OffsetAndMetadata)
-        client.assign([place])
-        client.commit({place: told})
-    finally:
-        client.close()
-    return before
-
-
-@contextmanager
-def running_partly(settings: Settings) -> Iterator[ThreadWorker]:
-    """A worker that will not be ready."""
-    worker = ThreadWorker(settings)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
 
 
 def test_dead_letters_are_counted_until_they_are_handled_or_deleted(
