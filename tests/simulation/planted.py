@@ -377,9 +377,10 @@ def _gives_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def _blames_all(patch: pytest.MonkeyPatch) -> None:
-    def refused(suspects: Any, batches: Sequence[Batch]) -> None:
+    def refused(suspects: Any, batches: Sequence[Batch]) -> list[Key]:
         for batch in batches:
             suspects._culprits |= {(r.topic, r.partition, r.offset) for r in batch.taken}
+        return []
 
     patch.setattr(worker.suspects.Suspects, "refused", refused)
 
