@@ -102,8 +102,15 @@ def _said(name: str, method: Callable[..., Any]) -> tuple[str, str]:
     return " or ".join(levels), ", ".join(f"`{field}`" for field in fields)
 
 
+def _in_runbook(label: str) -> str:
+    return f"[{label}](../deploy/runbook.md#{label.replace(' ', '-')})"
+
+
 def _conditions() -> Iterator[str]:
-    rows = [(row.label, "yes" if row.well else "no", row.means) for row in CONDITIONS]
+    rows = [
+        (row.label if row.well else _in_runbook(row.label), "yes" if row.well else "no", row.means)
+        for row in CONDITIONS
+    ]
     return _table(("a partition is", "well", "which means"), rows)
 
 

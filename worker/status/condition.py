@@ -200,6 +200,19 @@ def _abort(view: View, opened: OpenTransaction) -> str:
 
 
 def _stuck(view: View) -> Finding | None:
+    return _store_refuses(view) or _takes_none(view)
+
+
+def _store_refuses(view: View) -> Finding | None:
+    """What was decided last is in Kafka alone: all may be taken, and readers of Redis do not see it."""
+    store, full = view.facts.store, view.survey.store_full
+    if full is None or store is None or not store.behind or view.survey.at - store.applied_at < LATE_MS:
+        return None
+    cause = f"{_records(store.behind)} of what was decided {'is' if store.behind == 1 else 'are'} not in Redis"
+    return Finding(f"{cause}. {_full(full)}", store.applied_at, "redis-cli INFO memory")
+
+
+def _takes_none(view: View) -> Finding | None:
     if view.late_ms < LATE_MS or view.motion.taken is None or view.motion.taken > 0:
         return None
     owner = view.facts.owner
@@ -271,7 +284,7 @@ CONDITIONS: Final = (
     ),
     Condition(
         "stuck", "stuck", "stuck", _stuck,
-        "A record has waited for 5 s or longer, and while we looked none was taken.",
+        "A record has waited for 5 s or longer, and while we looked none was taken; or Redis is full, and takes none.",
     ),
     Condition(
         "slow", "slow", "slow", _slow,

@@ -246,6 +246,20 @@ def test_a_full_redis_is_named_as_the_cause() -> None:
         assert finding.next == "redis-cli INFO memory"
 
 
+def test_what_a_full_redis_does_not_take_is_stuck_also_where_nothing_waits() -> None:
+    behind = partition(store=replace(STORE, behind=3, applied_at=NOW - LATE_MS))
+    found = verdict(behind, seen=survey(behind, store_full=(64 << 20, 64 << 20)))
+    assert found.condition.name == "stuck"
+    assert found.finding.cause == (
+        "3 records of what was decided are not in Redis. Redis is full: 64 MB used, maxmemory is 64 MB"
+    )
+    assert found.finding.since == NOW - LATE_MS
+    assert verdict(behind).condition.name == "caught_up", "it is on its way, or only markers are missing"
+    for well in (replace(STORE, behind=0, applied_at=NOW - LATE_MS), replace(STORE, behind=3, applied_at=NOW)):
+        facts = partition(store=well)
+        assert verdict(facts, seen=survey(facts, store_full=(1, 1))).condition.name == "caught_up"
+
+
 def test_a_partition_that_moved_while_we_looked_is_stuck_since_then() -> None:
     facts = partition(waiting(7, 45_000))
     assert verdict(facts, replace(STILL, moved_at=NOW - 100)).finding.since == NOW - 100
