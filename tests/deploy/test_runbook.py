@@ -30,6 +30,7 @@ from tests.traffic import message, run, sender
 from tests.trouble import commit, gate, hurry
 from tests.versions import decided_by
 from tests.worker.cli.conftest import Command
+from worker import loop
 from worker.errors import Unfit
 from worker.kafka import KafkaLog
 from worker.redis import RedisStore
@@ -206,9 +207,9 @@ def test_more_comes_in_than_is_taken(settings: Settings, typist: Types, monkeypa
     ):
         night = typist(settings, pods)
         pods.scale(1)
-        sending.events(*(run(TENANT, f"rr-{n}", 1) for n in range(400)))
+        sending.events(*(run(TENANT, f"rr-{n}", 1) for n in range(120)))
         case = night.case("Slow")
-        with publishing.trickling(0.05):
+        with publishing.trickling(0.15):
             night.sees(case)
         publishing.open()
         for step in case.steps:
@@ -217,6 +218,7 @@ def test_more_comes_in_than_is_taken(settings: Settings, typist: Types, monkeypa
 
 def test_redis_is_read_from_kafka(settings: Settings, typist: Types, monkeypatch: pytest.MonkeyPatch) -> None:
     """As its position was lost; then as somebody has changed a document."""
+    monkeypatch.setattr(loop, "LOOK_S", 0.3)  # how soon an order is found where nothing comes in
     decide(settings)
     slot = f"{settings.redis.namespace}:{{{PARTITION}}}"
     url = settings.redis.url.get_secret_value()
