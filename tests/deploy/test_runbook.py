@@ -51,7 +51,7 @@ def typist(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[[Setti
     def typist(settings: Settings, pods: Pods) -> Typist:
         for name, value in environment(settings).items():
             monkeypatch.setenv(name, value)
-        names = {"PARTITION": PARTITION, "TOPIC": settings.topic_names.restore_runs, "POD": POD,
+        names = {"PARTITION": PARTITION, "TOPIC": settings.topic_names.restore_runs, "POD": POD, "WORKERS": 2,
                  "TENANT": TENANT, "RUN": "rr-1"}  # fmt: skip
         return Typist(command, pods, settings, names)
 

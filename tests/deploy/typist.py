@@ -103,12 +103,18 @@ class Typist:
 
     def _run(self, program: str, *words: str) -> Said:
         if program == "restore-projector":
-            done = self._command(*words, stdin=Typed("y\n"))
-            return Said(done.code, done.out + done.err)
+            return self._run_ours(words)
         if program == "kubectl":
             return Said(0, self._pods.kubectl([*words]))
         ended = run_tool(program, words) if program in CLASSES else _run(program, *words)
         return Said(ended.returncode, ended.stdout + ended.stderr)
+
+    def _run_ours(self, words: tuple[str, ...]) -> Said:
+        """`> FILE` is as in a shell: what goes there is not seen."""
+        into_a_file = ">" in words
+        given = words[: words.index(">")] if into_a_file else words
+        done = self._command(*given, stdin=Typed("y\n"))
+        return Said(done.code, done.err if into_a_file else done.out + done.err)
 
     def _ours(self, text: str) -> str:
         return _TOPIC.sub(f"{self._settings.topics.prefix}.", text)
