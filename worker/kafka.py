@@ -1,11 +1,12 @@
 """The log in Kafka, on kafka-python: one consumer in the group, one transactional producer, one reader for restoring.
 
-Four bugs of kafka-python 3.0.12 are worked around here, each in one place:
+Five bugs of kafka-python 3.0.12 are worked around here, each in one place:
 
-    lost request          `BoundedProducer`: a time limit on what would wait for ever
+    lost request              `BoundedProducer`: a time limit on what would wait for ever
     join lost between polls   `KafkaLog.membership` and the loop's long polls while the group is not stable
-    pause and resume      `CONSUMER_OPTIONS`: `max_poll_records` so large that a fetch is never returned in part
-    commit without flush  `KafkaLog.publish`: flush, then every future, then offsets, then commit
+    join forgotten            `KafkaLog._mend_join`: one that changed metadata has caused and that outlasts a poll
+    pause and resume          `CONSUMER_OPTIONS`: `max_poll_records` so large that a fetch is never returned in part
+    commit without flush      `KafkaLog.publish`: flush, then every future, then offsets, then commit
 
 A batch larger than its topic takes is split, and flushing then raises although all may be well: `_write` goes by the
 futures alone. It also refuses to send some records that Kafka takes and that come in (`BoundedProducer.send_any`), and
@@ -232,9 +233,21 @@ class KafkaLog:
     # The group's consumer
 
     def poll(self, timeout_ms: int) -> list[Record]:
+        self._mend_join()
         with self._translated():
             polled = self.consumer.poll(timeout_ms)
         return [_record(record) for records in polled.values() for record in records]
+
+    def _mend_join(self) -> None:
+        """Have a join that kafka-python has forgotten awaited, or begun again.
+
+        One that changed metadata has caused, as of topics that are just being made, is no longer wanted by the time the
+        leader has assigned; where that outlasts a poll nobody takes its result, and without heartbeats the member is
+        evicted and never learns of it (3.0.12, `join_group_async`; 1 of 60 starts on a busy machine).
+        """
+        coordinator = self.consumer._coordinator  # noqa: SLF001  there is no other way to it
+        if coordinator.state is MemberState.REBALANCING and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
 
     def membership(self) -> Membership | None:
         metadata = self.consumer.group_metadata()

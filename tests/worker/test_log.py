@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.coordinator.base import MemberState
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
@@ -346,6 +347,18 @@ def test_a_newer_producer_of_the_same_name_ends_the_older_ones_work(make_log: Ma
         older.publish([output(topics.decision_state)], {(topics.ops, 0): Committed(0, 5)}, membership.token)
     assert values(newer) == []
     assert older.committed([0])[topics.ops, 0] == Committed(0, 0, by="nobody")
+
+
+def test_a_join_that_the_client_has_forgotten_is_begun_again(make_log: MakesLog) -> None:
+    """As it leaves one that changed metadata had caused: not stable, wanted by nobody, without heartbeats."""
+    log = make_log()
+    before = joined(log)
+    coordinator = log.consumer._coordinator
+    coordinator.state = MemberState.REBALANCING
+    coordinator._disable_heartbeat()
+    assert not coordinator.need_rejoin()
+    assert log.membership() is None
+    assert joined(log).generation > before.generation
 
 
 def test_who_has_lost_its_place_in_the_group_publishes_nothing(make_log: MakesLog, settings: Settings) -> None:
