@@ -27,6 +27,9 @@ MAX_ERROR_LENGTH: Final = 500
 """Characters of an error's message that are logged: more than ours have, less than a server can make up."""
 LIBRARY_SILENCE_S: Final = 60.0
 """The same message of a library is logged once in this time: kafka-python repeats itself while a broker is away."""
+BUSY: Final = "kafka.net.selector"
+"""Warns when the machine was too busy to let a step of kafka-python run for a tenth of a second, as if that were wrong
+with the step. It is nothing that an operator could act on; lag and latency tell what it comes to."""
 
 
 def configure_logs(settings: LogSettings, stream: TextIO | None = None) -> Events:
@@ -107,6 +110,7 @@ def _configure_libraries(level: LogLevel, stream: TextIO, processors: Sequence[P
     # A level set on the parent is not enough: somebody may have set one on a child.
     for name in ("kafka", *(n for n in logging.root.manager.loggerDict if n.startswith("kafka."))):
         logging.getLogger(name).setLevel(root.level)
+    logging.getLogger(BUSY).setLevel(logging.ERROR)
 
 
 class OncePerMinute(logging.Filter):

@@ -151,6 +151,14 @@ def test_libraries_are_heard_from_warnings_on_and_in_the_same_form(stream: io.St
     assert (line["event"], line["logger"], line["level"]) == ("node 1 is away", "kafka.conn", "warning")
 
 
+def test_a_busy_machine_is_no_warning_of_a_library(stream: io.StringIO) -> None:
+    configure_logs(LogSettings(format="json"), stream)
+
+    logging.getLogger("kafka.net.selector").warning("Task 1 ran for 0.113s (>0.100s threshold)")
+
+    assert lines(stream) == []
+
+
 def test_kafka_never_logs_at_its_debug_level_where_it_would_show_the_password(stream: io.StringIO) -> None:
     logging.getLogger("kafka.sasl").setLevel(logging.DEBUG)
 
