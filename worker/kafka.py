@@ -1,10 +1,11 @@
 """The log in Kafka, on kafka-python: one consumer in the group, one transactional producer, one reader for restoring.
 
-Five bugs of kafka-python 3.0.12 are worked around here, each in one place:
+Six bugs of kafka-python 3.0.12 are worked around, each in one place:
 
     lost request              `BoundedProducer`: a time limit on what would wait for ever
     join lost between polls   `KafkaLog.membership` and the loop's long polls while the group is not stable
     join forgotten            `KafkaLog._mend_join`: one that changed metadata has caused and that outlasts a poll
+    metadata stand still      `worker.kafka_clients`: the loop that refreshes them would end for good
     pause and resume          `CONSUMER_OPTIONS`: `max_poll_records` so large that a fetch is never returned in part
     commit without flush      `KafkaLog.publish`: flush, then every future, then offsets, then commit
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError
+from kafka.future import Future
 
 from contracts.topics import Topics
 from tests.servers.ports import KafkaServer
@@ -21,6 +22,7 @@ from worker.topics import read_topics
 
 NOWHERE = "localhost:1"
 CLOSED_WITHIN_S = 5.0
+SEEN_WITHIN_S = 10.0
 
 
 def threads_of_kafka() -> list[threading.Thread]:
@@ -50,6 +52,24 @@ def test_of_those_that_were_made_before_one_that_cannot_be(real_kafka: KafkaServ
 
     with pytest.raises(KafkaError):
         both()
+
+
+def test_a_refresh_that_fails_for_somebody_else_does_not_end_all_others(real_kafka: KafkaServer) -> None:
+    """The loop waits for a refresh that it has not begun itself, and that one's connection breaks."""
+    consumer = make_client(KafkaConsumer, bootstrap_servers=real_kafka.bootstrap_servers)
+    try:
+        consumer.topics()
+        cluster, others = consumer._cluster, Future()
+        cluster._refresh_future = others
+        cluster._wakeup.notify()
+        wait_until(lambda: others._callbacks, SEEN_WITHIN_S, "the loop waits for it")
+        consumer._net.call_soon_threadsafe(lambda: others.failure(KafkaConnectionError("broken")))
+        asking = threading.Thread(target=consumer.topics, daemon=True)
+        asking.start()
+        asking.join(SEEN_WITHIN_S)
+        assert not asking.is_alive()
+    finally:
+        consumer.close()
 
 
 def test_of_whatever_looks_for_a_kafka_that_is_away() -> None:
