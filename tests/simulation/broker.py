@@ -331,7 +331,8 @@ class Broker:
         self.told: dict[TopicPartition, Committed] = {}
         """What the coordinator tells while it has loaded an older state than there is; empty when it has not."""
         self.is_witnessed: Callable[[TopicPartition, Committed], bool] = lambda *_: False
-        self.told_wrongly_at = -(10**9)
+        self.lies: set[tuple[TopicPartition, int]] = set()
+        """Offsets that it has told wrongly."""
         self.epochs: dict[str, int] = defaultdict(lambda: -1)
         self.transactions: dict[str, Transaction] = {}
         self.next_look = time.now + LOOK_INTERVAL_MS
@@ -474,7 +475,7 @@ class Broker:
         told = self.told.get(place)
         if told is None or told == self.committed[place] or not self.is_witnessed(place, told):
             return self.committed[place]
-        self.told_wrongly_at = self.time.now
+        self.lies.add((place, told.offset))
         return told
 
     def load_in_part(self, choose: Random) -> None:

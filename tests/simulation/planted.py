@@ -501,7 +501,7 @@ def _remembers_runs(patch: pytest.MonkeyPatch) -> None:
 BUGS: Final[tuple[Bug, ...]] = (
     Bug("last stable offset as restore target", 35, log=_RestoresToTheLastStableOffset),
     Bug("deadline transaction without offsets", 1, _deadlines_without_offsets, log=_SendsOffsetsOnlyIfThereAreAny),
-    Bug("refreshed group metadata", 179, log=_RefreshesItsMetadata),
+    Bug("refreshed group metadata", 188, log=_RefreshesItsMetadata),
     Bug("unguarded read", 5, store=_ReadsUnguarded),
     Bug("script without position check", 20, redis=_AppliesUnguarded),
     Bug("store written before the commit", 0, _store_first),

@@ -22,7 +22,7 @@ from tests.simulation.counters import Counters
 from tests.simulation.faults import BY_NAME, FAULTS, KAFKA_CALLS, PHASE, PHASES, Crash, Fault, Moment
 from tests.simulation.inputs import HUGE, PARTITIONS, TOPICS, Inputs
 from tests.simulation.invariants import Watcher, violations_at_rest
-from tests.simulation.log import CALL_TIMEOUT_MS, SimulatedLog
+from tests.simulation.log import SimulatedLog
 from tests.simulation.store import Redis, SimulatedStore
 from worker.batch import Batch
 from worker.errors import Fenced, KafkaUnreachable, OffsetWentBack, PartitionStopped, Unfit, Unstable
@@ -298,8 +298,9 @@ class World:
     def on_stopped(self, process: Process, error: PartitionStopped) -> bool:
         """A process has stopped a partition; whether it had reason to."""
         process.met("stopped for an offset that went back")
-        went_back = isinstance(error, OffsetWentBack)
-        return went_back and self.time.now - self.broker.told_wrongly_at <= CALL_TIMEOUT_MS
+        if not isinstance(error, OffsetWentBack):
+            return False
+        return ((error.topic, error.partition), error.offset) in self.broker.lies
 
     def _wake_all(self) -> None:
         for process in self.processes:

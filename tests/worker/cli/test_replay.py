@@ -128,7 +128,9 @@ def test_a_replay_of_everything_changes_nothing_beside_two_workers_and_traffic(
     with sender(settings, PARTITIONS) as send, running(settings), running(settings):
         with Traffic(send, seed=random.randrange(2**32)) as traffic:
             traffic.wait_for(300)
-            summary = told(replay("--json"), code=0)
+            found = replay("--json")
+            assert found.code in {0, 1}, "the traffic feeds what cannot be read again as well, and that is counted in"
+            summary = told(found, code=found.code)
             rehearsed = told(replay("--dry-run", "--json"))
             traffic.end()
         check(settings)

@@ -33,6 +33,10 @@ UNTOLD: Final[dict[str, Any]] = {"total": 12}
 """Counts that version 2 wants reviewed, and version 1 does not."""
 
 
+FROM_HERE: Final = {"PYTHONPATH": str(Path(__file__).parents[3])}
+"""Commands run in a folder of the test's own, and the tests are no installed package."""
+
+
 def of_version(version: int) -> tuple[str, ...]:
     """The command line of a release that has this version of the rules."""
     return (sys.executable, "-m", "tests.versions", str(version))
@@ -53,6 +57,7 @@ class Installation:
             self._folder / f"{name}.log",
             command=of_version(version),
             RESTORE_PROJECTOR_KAFKA__INSTANCE=name,
+            **FROM_HERE,
         )
         self._processes.append(process)
         process.start()
@@ -95,8 +100,8 @@ class Installation:
         """What a command of a version says, and its exit code."""
         command = [*of_version(version), *arguments, "--json"]
         done = subprocess.run(
-            command, env=os.environ | environment(self.settings), capture_output=True, text=True, timeout=WAIT_S,
-            check=False,
+            command, env=os.environ | environment(self.settings) | FROM_HERE, capture_output=True, text=True,
+            timeout=WAIT_S, check=False,
         )  # fmt: skip
         assert done.stderr == ""
         told: dict[str, Any] = json.loads(done.stdout)
