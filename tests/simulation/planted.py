@@ -537,7 +537,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("neighbours of a culprit set aside", 1, _blames_all),
     Bug("internal records not counted in the position", 0, _forgets_internal_positions),
     Bug("stream time beyond the present", 2, _stream_time_beyond_the_present),
-    Bug("tail followed whatever its age", 254, _replacing(worker.restore, "TAIL_MAX_AGE_MS", 10**15)),
+    Bug("tail followed whatever its age", 346, _replacing(worker.restore, "TAIL_MAX_AGE_MS", 10**15)),
     Bug("restored when the documents are", 0, _is_restored_when_the_documents_are),
     Bug("idle store never looked at", 99, _replacing(worker.loop, "LOOK_S", 10.0**9)),
     Bug("links of a forgotten run kept", 2, _forgets_no_links),
