@@ -95,7 +95,9 @@ def _look(client: Redis, namespace: str, number: int, watched: Watched) -> None:
                 f"{namespace}:{{{number}}}:position"
             )  # which server of a cluster it is does not matter here
         generation, *values, server = pipeline.execute()
-    life = f"{(generation or b'none').decode()} {server['run_id'] if isinstance(server, dict) else ''}"
+    # Without a position there is no generation, and readers are told so; what is seen was committed all the same.
+    named = f"none at look {watched.looks}" if generation is None else generation.decode()
+    life = f"{named} {server['run_id'] if isinstance(server, dict) else ''}"
     for name, value in zip(names, values, strict=True):
         if value is not None:
             run = name.removeprefix(prefix).decode()
