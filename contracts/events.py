@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from contracts.facts import MAX_SEQUENCE, Entity, EvidenceSnapshot, OperationRun, RestoreRun, Source
 from contracts.forms import Claim, Headers, Refused, read_claim, read_headers
@@ -20,8 +21,7 @@ from contracts.violations import NOTHING, InvalidInput, complaint, one_of, quote
 from contracts.wire import DELETED, DELETED_ROW, READ, read_identifier, read_sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What came, and from where. `timestamp` is in ms since the epoch; header names are as the producer wrote them."""
 
     topic: str
@@ -33,8 +33,7 @@ class Record:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(NamedTuple):
     """An entity's whole state after a change. `facts` carry sequence and source."""
 
     entity: Entity
@@ -46,8 +45,7 @@ class Changed:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(NamedTuple):
     """An entity is gone."""
 
     entity: Entity
@@ -63,8 +61,7 @@ class Ignored:
     """A null value: a tombstone of the source's, which says nothing (interfaces, section 3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """The entity that an unreadable event was about; `sequence` is None where that was unreadable too."""
 
     entity: Entity
@@ -73,8 +70,7 @@ class Mark:
     sequence: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """Not an event. `detail` is one line: where, what was expected, what came.
 
     `marks` is there only after a missing_sequence or schema_violation on the tenant's own key and partition whose

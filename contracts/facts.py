@@ -10,8 +10,7 @@ Times are integers, milliseconds since the epoch; on the wire they are `YYYY-MM-
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from contracts.times import format_time, parse_time
 
@@ -39,8 +38,7 @@ MAX_SEQUENCE = 2**63 - 1
 """The largest sequence: a PostgreSQL bigint, which a `revision` column and an LSN both are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where in Kafka a fact came from: topic, partition, offset, and the record's timestamp in ms."""
 
     topic: str
@@ -49,8 +47,7 @@ class Source:
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """Item counts of a restore; each ≥ 0, or None where the source did not say."""
 
     total: int | None = None
@@ -64,8 +61,7 @@ class Counts:
 NO_COUNTS = Counts()
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreRun:
+class RestoreRun(NamedTuple):
     """A restore run as its source last described it."""
 
     id: str
@@ -80,8 +76,7 @@ class RestoreRun:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OperationRun:
+class OperationRun(NamedTuple):
     """An operation run. When `deleted`, the fields are the last ones known; `status` is None only if none ever were."""
 
     id: str
@@ -95,8 +90,7 @@ class OperationRun:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceSnapshot:
+class EvidenceSnapshot(NamedTuple):
     """An evidence snapshot. `expired` is the fact that stream time passed `expires_at` while it was active."""
 
     id: str
@@ -110,8 +104,7 @@ class EvidenceSnapshot:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """All that one decision depends on.
 
     `operation` is the operation that the run names: None if it names none or that one was never seen.
@@ -122,7 +115,7 @@ class Facts:
     run: RestoreRun
     operation: OperationRun | None = None
     evidence: tuple[EvidenceSnapshot, ...] = ()
-    unreadable: tuple[str, ...] = field(default=())
+    unreadable: tuple[str, ...] = ()
 
 
 # JSON. `to_json` gives the fields of interfaces, section 3, always all of them and in one order, so that

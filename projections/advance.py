@@ -15,8 +15,7 @@ and `marks`, what operators have forgotten in `forgetting`; that a run is decide
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from contracts.commands import Forget, Recompute
 from contracts.decision import Origin
@@ -40,8 +39,7 @@ __all__ = ["Change", "Effects", "Input", "Letter", "Outcome", "advance", "advanc
 Outcome = Literal["applied", "stale", "ignored", "dead_letter"]
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """An event at a place in merged order. `at`: the record's timestamp in ms; `record`: for a dead letter."""
 
     event: Event | Recompute | Forget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.decision import Origin, State
 from contracts.events import Record
@@ -14,8 +14,7 @@ from projections.output import state_change
 from projections.record import Key
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A state change to be published: of which run, the value, the trace that it belongs to."""
 
     key: Key
@@ -23,8 +22,7 @@ class Change:
     traceparent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """A record to be set aside, why, and what was expected and came."""
 
     record: Record
@@ -46,8 +44,7 @@ class Effects:
     """decided, expired, forgotten, evicted, marked, recomputed: how often each happened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why a run is decided again."""
 
     entity: Entity

@@ -5,7 +5,7 @@ A history is a list of what was known at each event; the document after the last
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts.decision import State
@@ -54,15 +54,15 @@ PREVIEWED: Final = RestoreRun(
     "rr-1", "t-1", "previewed", is_dry_run=False,
     updated_at=_at("09:50:00"), sequence=4, source=_from("restore-runs", 117, "09:50:00.020"),
 )  # fmt: skip
-RUNNING: Final = replace(
-    PREVIEWED, status="running", operation_run_id="op-1", counts=Counts(total=12, succeeded=5),
+RUNNING: Final = PREVIEWED._replace(
+    status="running", operation_run_id="op-1", counts=Counts(total=12, succeeded=5),
     updated_at=_at("09:58:00"), sequence=6, source=_from("restore-runs", 121, "09:58:00.310"),
 )  # fmt: skip
-COMPLETED: Final = replace(
-    RUNNING, status="completed", counts=Counts(12, 12, 0, 0, 0, 0), attention="completed",
+COMPLETED: Final = RUNNING._replace(
+    status="completed", counts=Counts(12, 12, 0, 0, 0, 0), attention="completed",
     updated_at=_at("10:00:01"), sequence=7, source=_from("restore-runs", 125, "10:00:01.140"),
 )  # fmt: skip
-PARTIAL: Final = replace(COMPLETED, status="partial", counts=Counts(12, 9, 1, 2, 0, 0), attention="partial")
+PARTIAL: Final = COMPLETED._replace(status="partial", counts=Counts(12, 9, 1, 2, 0, 0), attention="partial")
 
 OPERATION_RUNNING: Final = OperationRun(
     "op-1", "t-1", "running", None, started_at=_at("09:58:00"), sequence=1,
@@ -72,15 +72,15 @@ SNAPSHOT: Final = EvidenceSnapshot(
     "es-1", "t-1", "active", "op-1", generated_at=_at("10:01:00"), expires_at=parse_time("2027-11-01T00:00:00Z"),
     sequence=3, source=_from("evidence-snapshots", 40, "10:01:00.220"),
 )  # fmt: skip
-GENERATING: Final = replace(
-    SNAPSHOT, status="generating", generated_at=None, expires_at=None, sequence=2,
+GENERATING: Final = SNAPSHOT._replace(
+    status="generating", generated_at=None, expires_at=None, sequence=2,
     source=_from("evidence-snapshots", 39, "10:00:20.500"),
 )  # fmt: skip
 
 
 def _operation_ended(outcome: Outcome, status: OperationStatus = "completed") -> OperationRun:
-    return replace(
-        OPERATION_RUNNING, status=status, outcome=outcome, completed_at=_at("10:00:00"), sequence=2,
+    return OPERATION_RUNNING._replace(
+        status=status, outcome=outcome, completed_at=_at("10:00:00"), sequence=2,
         source=_from("operation-runs", 93, "10:00:00.450"),
     )  # fmt: skip
 

@@ -16,7 +16,6 @@ All of it has the origin recompute: it is an operator's work, and wakes nobody.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from contracts.commands import Forget, ForgetKind, ForgetWhat
@@ -51,7 +50,7 @@ def _sequence_of_run(workspace: Workspace, effects: Effects, key: Key, cause: Ca
     record = workspace.run(key.tenant, key.id)
     if record is None or record.run.sequence is None:
         return False
-    record.run = replace(record.run, sequence=None)
+    record.run = record.run._replace(sequence=None)
     decide_again(workspace, effects, record, cause)
     return True
 
@@ -69,7 +68,7 @@ def _sequence_of_operation(workspace: Workspace, effects: Effects, key: Key, cau
     record = workspace.operation(key.tenant, key.id)
     if record is None or record.operation is None or record.operation.sequence is None:
         return False
-    record.operation = replace(record.operation, sequence=None)
+    record.operation = record.operation._replace(sequence=None)
     put_operation(workspace, key.tenant, key.id, record)
     decide_all_again(workspace, effects, key.tenant, record.runs, cause)
     return True
@@ -85,7 +84,7 @@ def _sequence_of_snapshot(workspace: Workspace, effects: Effects, key: Key, caus
         assert record.operation_run_id is not None
         operation = workspace.operation(key.tenant, record.operation_run_id)
         assert operation is not None, "a kept snapshot is in its operation's record"
-        operation.snapshots[key.id] = replace(operation.snapshots[key.id], sequence=None)
+        operation.snapshots[key.id] = operation.snapshots[key.id]._replace(sequence=None)
         put_operation(workspace, key.tenant, record.operation_run_id, operation)
         decide_all_again(workspace, effects, key.tenant, operation.runs, cause)
     return True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from contracts.events import Deleted
 from contracts.facts import OperationRun
 from projections.deciding import decide_all_again
@@ -21,7 +19,7 @@ def change_operation(workspace: Workspace, effects: Effects, operation: Operatio
 def delete_operation(workspace: Workspace, effects: Effects, event: Deleted, cause: Cause) -> None:
     record = workspace.operation(event.tenant_id, event.id) or OperationRecord()
     last = record.operation or OperationRun(event.id, event.tenant_id, None)
-    record.operation = replace(last, deleted=True, sequence=event.sequence, source=event.source)
+    record.operation = last._replace(deleted=True, sequence=event.sequence, source=event.source)
     record.due = None  # a newer deletion is remembered from now on
     _operation_applied(workspace, effects, event.tenant_id, event.id, record, cause)
 

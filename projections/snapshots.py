@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from contracts.events import Deleted
 from contracts.facts import EvidenceSnapshot
 from projections.deciding import decide_all_again
@@ -26,7 +24,7 @@ def change_snapshot(workspace: Workspace, effects: Effects, snapshot: EvidenceSn
 def _put_in(workspace: Workspace, effects: Effects, snapshot: EvidenceSnapshot, target: str) -> set[str]:
     """Put a snapshot into its operation, which may have to drop one for it; returns the runs that this bears on."""
     tenant, id = snapshot.tenant_id, snapshot.id
-    snapshot = replace(snapshot, expired=_is_past(snapshot, workspace.stream_time))
+    snapshot = snapshot._replace(expired=_is_past(snapshot, workspace.stream_time))
     operation = workspace.operation(tenant, target) or OperationRecord()
     operation.snapshots[id] = snapshot
     fallen = _fall_out(operation)
@@ -59,7 +57,7 @@ def expire(workspace: Workspace, effects: Effects, due: int, key: Key, record: S
     assert record.operation_run_id is not None
     operation = workspace.operation(key.tenant, record.operation_run_id)
     assert operation is not None, "a kept snapshot is in its operation's record"
-    operation.snapshots[key.id] = replace(operation.snapshots[key.id], expired=True)
+    operation.snapshots[key.id] = operation.snapshots[key.id]._replace(expired=True)
     put_operation(workspace, key.tenant, record.operation_run_id, operation)
     record.due = None
     workspace.put(key, record)

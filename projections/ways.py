@@ -14,7 +14,6 @@ There is no clock here: what would be reported is reported at `now`, in ms.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -156,32 +155,32 @@ def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any
 
 
 def _is_executed(s: Situation, _: int) -> Facts | None:
-    return replace(s.facts, run=replace(s.run, is_dry_run=False)) if s.run.is_dry_run else None
+    return s.facts._replace(run=s.run._replace(is_dry_run=False)) if s.run.is_dry_run else None
 
 
 def _names_an_operation(s: Situation, _: int) -> Facts | None:
     if s.linked:
         return None
     taken = {s.run.operation_run_id, *(snapshot.operation_run_id for snapshot in s.facts.evidence)}
-    return replace(s.facts, run=replace(s.run, operation_run_id=_new_id("operation", taken)))
+    return s.facts._replace(run=s.run._replace(operation_run_id=_new_id("operation", taken)))
 
 
 def _operation_completes(s: Situation, now: int) -> Facts | None:
     if s.operation is None or s.operation_status not in ACTIVE:
         return None
     at = now if s.operation.completed_at is None else s.operation.completed_at
-    return replace(s.facts, operation=replace(s.operation, status="completed", completed_at=at))
+    return s.facts._replace(operation=s.operation._replace(status="completed", completed_at=at))
 
 
 def _operation_succeeds(s: Situation, _: int) -> Facts | None:
     if s.operation is None or not s.linked or s.outcome in GOOD_OUTCOMES:
         return None
-    return replace(s.facts, operation=replace(s.operation, outcome="succeeded"))
+    return s.facts._replace(operation=s.operation._replace(outcome="succeeded"))
 
 
 def _run_becomes(status: RunStatus) -> Change:
     return Change(
-        lambda s, _: None if s.status == status else replace(s.facts, run=replace(s.run, status=status)),
+        lambda s, _: None if s.status == status else s.facts._replace(run=s.run._replace(status=status)),
         lambda s, _: f"The status of restore run {s.run.id} becomes {status}; it is {s.status}.",
         _run_is_final,
     )
@@ -194,7 +193,7 @@ def _run_is_final(s: Situation) -> bool:
 def _attention_completes(s: Situation, _: int) -> Facts | None:
     if s.run.attention in (None, "completed"):
         return None
-    return replace(s.facts, run=replace(s.run, attention="completed"))
+    return s.facts._replace(run=s.run._replace(attention="completed"))
 
 
 def _counts_are_clean(s: Situation, _: int) -> Facts | None:
@@ -202,11 +201,11 @@ def _counts_are_clean(s: Situation, _: int) -> Facts | None:
     clean: dict[str, int | None] = {name: 0 for name, _ in PARTS if getattr(counts, name)}
     if totals_differ(counts):
         clean["succeeded"] = counts.total
-    return replace(s.facts, run=replace(s.run, counts=replace(counts, **clean))) if clean else None
+    return s.facts._replace(run=s.run._replace(counts=counts._replace(**clean))) if clean else None
 
 
 def _everything_is_readable(s: Situation, _: int) -> Facts | None:
-    return replace(s.facts, unreadable=()) if s.facts.unreadable else None
+    return s.facts._replace(unreadable=()) if s.facts.unreadable else None
 
 
 def _snapshot_finishes(s: Situation, now: int) -> Facts | None:
@@ -216,8 +215,8 @@ def _snapshot_finishes(s: Situation, now: int) -> Facts | None:
     if not s.linked or not pending:
         return None
     finished = max(pending, key=lambda p: (p.generated_at or 0, p.id))
-    active = replace(finished, status="active", generated_at=_after_completion(s, now))
-    return replace(s.facts, evidence=tuple(active if p is finished else p for p in s.facts.evidence))
+    active = finished._replace(status="active", generated_at=_after_completion(s, now))
+    return s.facts._replace(evidence=tuple(active if p is finished else p for p in s.facts.evidence))
 
 
 def _snapshot_appears(s: Situation, now: int) -> Facts | None:
@@ -226,7 +225,7 @@ def _snapshot_appears(s: Situation, now: int) -> Facts | None:
         return None
     id = _new_id("snapshot", {snapshot.id for snapshot in s.facts.evidence})
     new = EvidenceSnapshot(id, run.tenant_id, "active", run.operation_run_id, _after_completion(s, now))
-    return replace(s.facts, evidence=(*s.facts.evidence, new))
+    return s.facts._replace(evidence=(*s.facts.evidence, new))
 
 
 def _after_completion(s: Situation, now: int) -> int:

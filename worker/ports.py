@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from contracts.events import Record
 from projections.record import Key
@@ -63,8 +63,7 @@ class Committed:
     by: Literal["worker", "other", "nobody"] = "worker"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """How far a partition's store follows the log: the next offset of each compacted topic not yet in it.
 
     `generation` names the life of the store's copy: a full restore begins a new one. All three are compared
@@ -97,8 +96,7 @@ class StoreStatus:
     offsets: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """A record to be published; a `value` of None is a tombstone."""
 
     topic: str
@@ -108,8 +106,7 @@ class Output:
     headers: Sequence[tuple[str, bytes]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
+class StoredRun(NamedTuple):
     """A run's record for the store: the document's bytes and what the indexes need; all None when it was deleted.
 
     `unfinished`: something is still awaited of it (`projections.rules.is_unfinished`).
@@ -122,8 +119,7 @@ class StoredRun:
     unfinished: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StoredInternal:
+class StoredInternal(NamedTuple):
     """An internal record for the store; `due` is its deadline in ms, if it has one."""
 
     key: Key

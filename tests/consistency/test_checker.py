@@ -82,19 +82,19 @@ def _drop(at: int) -> Callable[[list[Record]], None]:
 
 
 def _double(at: int) -> Callable[[list[Record]], None]:
-    return lambda records: records.append(replace(records[at], offset=records[-1].offset + 1))
+    return lambda records: records.append(records[at]._replace(offset=records[-1].offset + 1))
 
 
 def _alter(at: int, **fields: Any) -> Callable[[list[Record]], None]:
-    return lambda records: records.__setitem__(at, replace(records[at], **fields))
+    return lambda records: records.__setitem__(at, records[at]._replace(**fields))
 
 
 def _swap_values(one: int, other: int) -> Callable[[list[Record]], None]:
     def swap(records: list[Record]) -> None:
         a, b = records[one], records[other]
         records[one], records[other] = (
-            replace(a, value=b.value, headers=b.headers),
-            replace(b, value=a.value, headers=a.headers),
+            a._replace(value=b.value, headers=b.headers),
+            b._replace(value=a.value, headers=a.headers),
         )
 
     return swap
@@ -104,23 +104,23 @@ def _replace_bytes(at: int, old: bytes, new: bytes) -> Callable[[list[Record]], 
     def damage(records: list[Record]) -> None:
         value = records[at].value
         assert value is not None and old in value
-        records[at] = replace(records[at], value=value.replace(old, new))
+        records[at] = records[at]._replace(value=value.replace(old, new))
 
     return damage
 
 
 def _lost_header(records: list[Record]) -> None:
-    records[0] = replace(records[0], headers=records[0].headers[1:])
+    records[0] = records[0]._replace(headers=records[0].headers[1:])
 
 
 def _other_reason(records: list[Record]) -> None:
     headers = tuple((n, b"not_json" if n == "dl_reason" else v) for n, v in records[0].headers)
-    records[0] = replace(records[0], headers=headers)
+    records[0] = records[0]._replace(headers=headers)
 
 
 def _letter_of_offset_0(records: list[Record]) -> None:
     headers = tuple((n, b"0" if n == "dl_offset" else v) for n, v in records[0].headers)
-    records.append(replace(records[0], offset=records[-1].offset + 1, headers=headers))
+    records.append(records[0]._replace(offset=records[-1].offset + 1, headers=headers))
 
 
 # The changes are, in order: rr-1 in progress, rr-1 incomplete, rr-1 with evidence, rr-waits, rr-gone, rr-gone removed,

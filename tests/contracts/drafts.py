@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from contracts.events import Record
@@ -52,7 +52,7 @@ class Draft:
 
     def record(self) -> Record:
         raw = json.dumps(self.wrap(self.value)).encode() + self.tail
-        return replace(record(raw, self.headers), key=self.key, partition=self.partition)
+        return record(raw, self.headers)._replace(key=self.key, partition=self.partition)
 
 
 def draft(form: Form) -> Draft:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from contracts.events import Changed, Decoder, Deleted, Event, Record, Rejected
@@ -62,7 +61,7 @@ def record(value: Any, headers: dict[str, Any], entity: Entity = "restore_run", 
     """A record on the entity's topic with the tenant's key in its partition; a value that is not bytes becomes JSON."""
     raw = value if isinstance(value, bytes | None) else json.dumps(value).encode()
     pairs = tuple((n, v if isinstance(v, bytes) else str(v).encode()) for n, v in headers.items() if v is not ...)
-    return replace(Record(TOPIC[entity], HOME, 7, 1_793_527_200_000, b"t-1", raw, pairs), **changes)
+    return Record(TOPIC[entity], HOME, 7, 1_793_527_200_000, b"t-1", raw, pairs)._replace(**changes)
 
 
 def ce_headers(event_type: str = "restore.restore_run.changed", **changes: Any) -> dict[str, Any]:

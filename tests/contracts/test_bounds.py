@@ -10,7 +10,6 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -142,7 +141,7 @@ def test_headers_of_any_number_and_length(name: str) -> None:
     many = ((name, b"5" * 10),) * 20_000
     long = ((name, b"5" * 1_000_000),)
     for headers in (many, long):
-        one = replace(binary(), headers=(*binary().headers, *headers))
+        one = binary()._replace(headers=(*binary().headers, *headers))
         used, event = peak(partial(DECODER.decode, one))
         check(one, event)
         assert used <= SMALL + 5 * 1_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,13 +14,13 @@ from tests.contracts.records import HOME, PARTITIONS, TOPICS, TRACEPARENT, binar
 
 DECODER = CommandDecoder(PARTITIONS, "murmur2")
 RECOMPUTE = Record(TOPICS.ops, HOME, 3, 5000, b"t-1", b'{"restore_run_id": "rr-1"}', (("op", b"recompute"),))
-FORGET = replace(
-    RECOMPUTE, value=b'{"kind": "operation", "id": "op-1", "what": "sequence"}', headers=(("op", b"forget"),)
+FORGET = RECOMPUTE._replace(
+    value=b'{"kind": "operation", "id": "op-1", "what": "sequence"}', headers=(("op", b"forget"),)
 )
 DISMISS = Record(TOPICS.ops, HOME, 3, 5000, None, None, (("op", b"dismiss"), ("letter", b"17")))
 TRAIL = (("actor", b"ada@ops"), ("reason", b""), ("request", b"5f1c"))
 OPERATIONS = "one of recompute, replay, forget, dismiss"
-SOURCE = replace(binary(), offset=7, timestamp=4000)
+SOURCE = binary()._replace(offset=7, timestamp=4000)
 
 
 def decode(record: Record) -> Command:
@@ -45,7 +44,7 @@ def replay(**places: Any) -> Record:
         **places,
     }
     headers = (*SOURCE.headers, *((name, value) for name, value in named.items() if value is not ...))
-    return replace(SOURCE, topic=TOPICS.ops, offset=3, timestamp=5000, headers=headers)
+    return SOURCE._replace(topic=TOPICS.ops, offset=3, timestamp=5000, headers=headers)
 
 
 def test_a_run_is_to_be_decided_again() -> None:
@@ -53,29 +52,29 @@ def test_a_run_is_to_be_decided_again() -> None:
 
 
 def test_whoever_asked_and_why_does_not_matter_here() -> None:
-    assert decode(replace(RECOMPUTE, headers=RECOMPUTE.headers + TRAIL)) == Recompute("t-1", "rr-1")
+    assert decode(RECOMPUTE._replace(headers=RECOMPUTE.headers + TRAIL)) == Recompute("t-1", "rr-1")
 
 
 @pytest.mark.parametrize("kind", ["run", "deleted-run", "operation", "snapshot"])
 @pytest.mark.parametrize("what", ["sequence", "everything"])
 def test_a_stored_record_is_to_be_forgotten(kind: Any, what: Any) -> None:
     value = b'{"kind": "%s", "id": "x-1", "what": "%s"}' % (kind.encode(), what.encode())
-    assert decode(replace(FORGET, value=value)) == Forget("t-1", kind, "x-1", what)
-    assert decode(replace(FORGET, value=value, headers=FORGET.headers + TRAIL)) == Forget("t-1", kind, "x-1", what)
+    assert decode(FORGET._replace(value=value)) == Forget("t-1", kind, "x-1", what)
+    assert decode(FORGET._replace(value=value, headers=FORGET.headers + TRAIL)) == Forget("t-1", kind, "x-1", what)
 
 
 @pytest.mark.parametrize("key", [None, b"", b"t-1", b"\xff", b"{}"])
 def test_a_letter_can_be_dismissed_whatever_its_key_and_wherever_it_lies(key: bytes | None) -> None:
     """Many a record was set aside because of its key or its partition."""
     for partition in range(PARTITIONS):
-        assert decode(replace(DISMISS, key=key, partition=partition, headers=DISMISS.headers + TRAIL)) == Dismiss(17)
+        assert decode(DISMISS._replace(key=key, partition=partition, headers=DISMISS.headers + TRAIL)) == Dismiss(17)
 
 
 def test_a_commands_trace_is_handed_on() -> None:
     traced = (*RECOMPUTE.headers, ("traceparent", TRACEPARENT.encode()))
-    assert decode(replace(RECOMPUTE, headers=traced)) == Recompute("t-1", "rr-1", TRACEPARENT)
+    assert decode(RECOMPUTE._replace(headers=traced)) == Recompute("t-1", "rr-1", TRACEPARENT)
     other = (*RECOMPUTE.headers, ("traceparent", b"free text"))
-    assert decode(replace(RECOMPUTE, headers=other)) == Recompute("t-1", "rr-1", None)
+    assert decode(RECOMPUTE._replace(headers=other)) == Recompute("t-1", "rr-1", None)
 
 
 def test_a_source_record_is_to_be_taken_again_as_it_was() -> None:
@@ -91,9 +90,9 @@ def test_a_replayed_record_may_be_a_dead_letters() -> None:
 
 def test_a_replayed_record_keeps_headers_that_are_called_as_a_commands_are() -> None:
     """Of headers with one name the last is the command's; those before it were there before."""
-    source = replace(SOURCE, headers=(*SOURCE.headers, ("reason", b"its own"), ("op", b"c"), ("letter", b"a")))
+    source = SOURCE._replace(headers=(*SOURCE.headers, ("reason", b"its own"), ("op", b"c"), ("letter", b"a")))
     order = replay(reason=b"outage", letter=b"17")
-    assert decode(replace(order, headers=source.headers + order.headers[len(SOURCE.headers) :])) == Replay(source, 17)
+    assert decode(order._replace(headers=source.headers + order.headers[len(SOURCE.headers) :])) == Replay(source, 17)
 
 
 def test_a_null_value_without_an_order_says_nothing() -> None:
@@ -101,7 +100,7 @@ def test_a_null_value_without_an_order_says_nothing() -> None:
 
 
 def test_a_null_value_may_be_replayed() -> None:
-    assert decode(replace(replay(), value=None)) == Replay(replace(SOURCE, value=None))
+    assert decode(replay()._replace(value=None)) == Replay(SOURCE._replace(value=None))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_a_null_value_may_be_replayed() -> None:
     ],
 )
 def test_what_is_no_order_to_decide_again_is_refused(changes: dict[str, Any], expected: str) -> None:
-    assert complaint(replace(RECOMPUTE, **changes)).startswith(expected)
+    assert complaint(RECOMPUTE._replace(**changes)).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -147,14 +146,14 @@ def test_what_is_no_order_to_decide_again_is_refused(changes: dict[str, Any], ex
     ],
 )
 def test_what_does_not_say_exactly_what_is_to_be_forgotten_is_refused(changes: dict[str, Any], expected: str) -> None:
-    assert complaint(replace(FORGET, **changes)).startswith(expected)
+    assert complaint(FORGET._replace(**changes)).startswith(expected)
 
 
 @pytest.mark.parametrize("letter", [None, b"", b"-1", b"x", b"9" * 40])
 def test_a_dismissal_that_names_no_letter_is_refused(letter: bytes | None) -> None:
     headers: Any = (("op", b"dismiss"), ("letter", letter))
     expected = f"not_an_event: header letter: expected decimal digits, up to {MAX_NUMBER}"
-    assert complaint(replace(DISMISS, headers=headers)).startswith(expected)
+    assert complaint(DISMISS._replace(headers=headers)).startswith(expected)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,7 +37,7 @@ class TestOperations:
     def test_create_update_and_snapshot_read_give_the_row_after(self, write: Any, entity: Entity, op: str) -> None:
         before = row(entity, status="?") if op == "u" else None
         event = accepted(write(entity, op=op, before=before))
-        assert event.facts == replace(accepted(binary(entity=entity)).facts, sequence=LSN)
+        assert event.facts == accepted(binary(entity=entity)).facts._replace(sequence=LSN)
 
     def test_delete_gives_the_row_before(self, write: Any, entity: Entity) -> None:
         event = deleted(write(entity, op="d", before=row(entity), after=None))
@@ -189,7 +188,7 @@ class TestRows:
         gone = change(op="d", before={"id": "rr-1", "tenant_id": "t-2"}, after=None)
         assert deleted(gone).tenant_id == "t-1"
         for key in (None, b"", b"t 1", b"\xff", b'{"id":42}'):
-            event = rejected(replace(gone, key=key))
+            event = rejected(gone._replace(key=key))
             assert (event.reason, event.marks) == ("key_mismatch", None)
             assert event.detail.startswith("key: expected a tenant id, got ")
 

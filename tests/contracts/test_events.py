@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,7 +133,7 @@ class TestHeaders:
 
     def test_a_header_twice_with_one_value(self) -> None:
         twice = binary()
-        accepted(replace(twice, headers=twice.headers + twice.headers))
+        accepted(twice._replace(headers=twice.headers + twice.headers))
 
     def test_headers_of_others_are_not_looked_at(self) -> None:
         accepted(record(state(), {**ce_headers(), "ce_time": "not a time", "x": b"\xff", "dl_reason": "not_json"}))
@@ -151,18 +150,18 @@ class TestTraceparent:
         assert accepted(structured(traceparent=TRACEPARENT)).traceparent == TRACEPARENT
         in_both = record(ce_event(traceparent=self.OTHER), {"traceparent": TRACEPARENT})
         assert accepted(in_both).traceparent == TRACEPARENT
-        assert accepted(replace(debezium.change(), headers=in_both.headers)).traceparent == TRACEPARENT
+        assert accepted(debezium.change()._replace(headers=in_both.headers)).traceparent == TRACEPARENT
 
     def test_a_deletion_and_a_refusal_have_it_too(self) -> None:
         gone = {"id": "rr-1", "tenant_id": "t-1"}
         assert deleted(binary(gone, verb="deleted", traceparent=TRACEPARENT)).traceparent == TRACEPARENT
         for refused in (binary(state(status="?")), binary(ce_sequence=...), binary(b"{")):
-            traced = replace(refused, headers=(*refused.headers, ("traceparent", TRACEPARENT.encode())))
+            traced = refused._replace(headers=(*refused.headers, ("traceparent", TRACEPARENT.encode())))
             assert rejected(traced).traceparent == TRACEPARENT
 
     def test_the_last_of_several_counts(self) -> None:
         raw = binary(traceparent=self.OTHER)
-        again = replace(raw, headers=(*raw.headers, ("Traceparent", TRACEPARENT.encode())))
+        again = raw._replace(headers=(*raw.headers, ("Traceparent", TRACEPARENT.encode())))
         assert accepted(again).traceparent == TRACEPARENT
 
     @pytest.mark.parametrize("text", ["", "Healthy", TRACEPARENT + "\n", TRACEPARENT.upper(), "ff" + TRACEPARENT[2:]])
@@ -225,11 +224,11 @@ class TestWhatMayVary:
     def test_an_integer_is_an_id(self) -> None:
         data = state(id=42, tenant_id=7, operation_run_id=0)
         home = partition_of("7", 4, "murmur2")
-        event = accepted(replace(binary(data), key=b"7", partition=home))
+        event = accepted(binary(data)._replace(key=b"7", partition=home))
         assert (event.id, event.tenant_id) == ("42", "7")
         assert isinstance(event.facts, RestoreRun)
         assert event.facts.operation_run_id == "0"
-        gone = replace(binary({"id": 42, "tenant_id": 7}, verb="deleted"), key=b"7", partition=home)
+        gone = binary({"id": 42, "tenant_id": 7}, verb="deleted")._replace(key=b"7", partition=home)
         assert (deleted(gone).id, deleted(gone).tenant_id) == ("42", "7")
 
     def test_a_time_is_cut_to_milliseconds(self) -> None:
@@ -254,15 +253,15 @@ class TestWhatMayVary:
 def test_a_record_lies_where_the_chosen_partitioner_puts_it(partitioner: Partitioner) -> None:
     decoder = Decoder(Topics(), 64, partitioner)
     home = partition_of("t-1", 64, partitioner)
-    assert decoder.decode(replace(binary(), partition=home)).entity == "restore_run"  # type: ignore[union-attr]
-    elsewhere = decoder.decode(replace(binary(), partition=(home + 1) % 64))
+    assert decoder.decode(binary()._replace(partition=home)).entity == "restore_run"  # type: ignore[union-attr]
+    elsewhere = decoder.decode(binary()._replace(partition=(home + 1) % 64))
     assert elsewhere.reason == "partition_mismatch"  # type: ignore[union-attr]
 
 
 def test_topics_with_another_prefix() -> None:
     topics = Topics("eu")
     decoder = Decoder(topics, 4, "murmur2")
-    event = decoder.decode(replace(binary(), topic="eu.restore-runs.v1"))
+    event = decoder.decode(binary()._replace(topic="eu.restore-runs.v1"))
     assert event.source.topic == "eu.restore-runs.v1"  # type: ignore[union-attr]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -127,7 +126,7 @@ def test_events_with_something_wrong_in_them(record: Record) -> None:
 def test_events_with_wrong_headers_and_keys(
     record: Record, pairs: tuple[tuple[str, bytes], ...], key: bytes | None
 ) -> None:
-    answer(replace(record, headers=(*record.headers, *pairs), key=key))
+    answer(record._replace(headers=(*record.headers, *pairs), key=key))
 
 
 @given(almost_events(), st.data())
@@ -135,4 +134,4 @@ def test_events_cut_short_or_with_a_byte_changed(record: Record, data: st.DataOb
     value = record.value or b""
     at = data.draw(st.integers(0, len(value)))
     cut = value[:at] + data.draw(st.binary(max_size=3)) + value[at + data.draw(st.integers(0, 3)) :]
-    answer(replace(record, value=cut))
+    answer(record._replace(value=cut))

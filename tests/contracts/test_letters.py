@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from contracts.letters import MEANINGS, REASONS, Letter, letter_headers, read_letter
@@ -25,7 +23,7 @@ def test_the_six_headers_follow_the_records_own() -> None:
 
 def test_the_last_setting_aside_counts_and_earlier_ones_stay() -> None:
     first = letter_headers(binary(), "not_json", "once")
-    again = letter_headers(replace(binary(), headers=tuple(first), offset=9), "too_large", "twice")
+    again = letter_headers(binary()._replace(headers=tuple(first), offset=9), "too_large", "twice")
     assert again[: len(first)] == first
     assert read_letter(first) == Letter("restore.restore-runs.v1", HOME, 7, 1_793_527_200_000, "not_json", "once")
     assert read_letter(again) == Letter("restore.restore-runs.v1", HOME, 9, 1_793_527_200_000, "too_large", "twice")
@@ -33,7 +31,7 @@ def test_the_last_setting_aside_counts_and_earlier_ones_stay() -> None:
 
 def test_headers_that_are_no_text_stay_as_they_are() -> None:
     odd = (("x", b"\xff\x00"), ("x", b"\xff\x00"), ("DL_reason", b"mine"))
-    assert tuple(letter_headers(replace(binary(), headers=odd), "not_json", "d"))[:3] == odd
+    assert tuple(letter_headers(binary()._replace(headers=odd), "not_json", "d"))[:3] == odd
 
 
 @pytest.mark.parametrize("missing", ["dl_topic", "dl_partition", "dl_offset", "dl_timestamp", "dl_reason", "dl_detail"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from contracts.commands import CommandDecoder, Dismiss, Forget, Recompute, Replay
 from contracts.events import Record
 from contracts.orders import (
@@ -19,9 +17,9 @@ from tests.contracts.records import HOME, PARTITIONS, TOPICS, binary
 
 DECODER = CommandDecoder(PARTITIONS, "murmur2")
 TRAIL = Trail("ada@pc", "outage of the 3rd, žluťoučký", "0123456789abcdef" * 2)
-SOURCE = replace(binary(), offset=7, timestamp=4000)
+SOURCE = binary()._replace(offset=7, timestamp=4000)
 
-HOSTILE = replace(SOURCE, headers=(("op", b"dismiss"), ("letter", b"5"), ("request", b"x"), *SOURCE.headers))
+HOSTILE = SOURCE._replace(headers=(("op", b"dismiss"), ("letter", b"5"), ("request", b"x"), *SOURCE.headers))
 
 
 def written(order: Order) -> Record:
@@ -42,7 +40,7 @@ def test_what_comes_of_an_order_can_be_found_by_the_request() -> None:
 
 
 def test_a_source_record_comes_back_as_it_was() -> None:
-    for source in (SOURCE, replace(SOURCE, value=None), HOSTILE):
+    for source in (SOURCE, SOURCE._replace(value=None), HOSTILE):
         assert DECODER.decode(written(replay_order(source))) == Replay(source)
         assert DECODER.decode(written(replay_order(source, letter=4))) == Replay(source, 4)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -99,7 +98,7 @@ COMPLAINTS = {
         ),
     ),
     "two types": (
-        replace(binary(), headers=(*binary().headers, ("CE_Type", b"restore.restore_run.deleted"))),
+        binary()._replace(headers=(*binary().headers, ("CE_Type", b"restore.restore_run.deleted"))),
         (
             "not_an_event: header ce_type: expected one value,"
             ' got "restore.restore_run.changed" and "restore.restore_run.deleted"'
@@ -196,19 +195,19 @@ COMPLAINTS = {
     ),
     # key and partition
     "no key": (
-        replace(binary(), key=None),
+        binary()._replace(key=None),
         'key_mismatch: key: expected the tenant id "t-1", got nothing',
     ),
     "another tenant's key": (
-        replace(binary(), key=b"t-2"),
+        binary()._replace(key=b"t-2"),
         'key_mismatch: key: expected the tenant id "t-1", got "t-2"',
     ),
     "a key in JSON": (
-        replace(binary(), key=b'"t-1"'),
+        binary()._replace(key=b'"t-1"'),
         'key_mismatch: key: expected the tenant id "t-1", got ""t-1""',
     ),
     "another partition": (
-        replace(binary(), partition=HOME + 1),
+        binary()._replace(partition=HOME + 1),
         f'partition_mismatch: partition: expected {HOME} (murmur2 of "t-1", 4 partitions), got {HOME + 1}',
     ),
 }
@@ -393,22 +392,22 @@ class TestMarks:
 
     def test_ids_that_are_integers_are_readable(self) -> None:
         home = partition_of("7", PARTITIONS, "murmur2")
-        event = rejected(replace(binary(state(id=42, tenant_id=7, status="?")), key=b"7", partition=home))
+        event = rejected(binary(state(id=42, tenant_id=7, status="?"))._replace(key=b"7", partition=home))
         assert event.marks == Mark("restore_run", "7", "42", 5)
 
     def test_another_tenants_key_or_partition_marks_nothing(self) -> None:
         wrong = binary(state(status="?"))
-        for elsewhere in (replace(wrong, key=b"t-2"), replace(wrong, key=None), replace(wrong, partition=HOME + 1)):
+        for elsewhere in (wrong._replace(key=b"t-2"), wrong._replace(key=None), wrong._replace(partition=HOME + 1)):
             event = rejected(elsewhere)
             assert (event.reason, event.marks) == ("schema_violation", None)
 
     def test_a_deleted_row_is_its_keys(self) -> None:
         raw = debezium.change(op="d", before={"id": "rr-1", "tenant_id": "t-2", "revision": None}, after=None)
         assert rejected(raw).marks == Mark("restore_run", "t-1", "rr-1", None)
-        assert rejected(replace(raw, key=b"t 1")).marks is None
-        assert rejected(replace(raw, key=b"")).marks is None
-        assert rejected(replace(raw, key=b"\xff")).marks is None
-        assert rejected(replace(raw, key=None)).marks is None
+        assert rejected(raw._replace(key=b"t 1")).marks is None
+        assert rejected(raw._replace(key=b"")).marks is None
+        assert rejected(raw._replace(key=b"\xff")).marks is None
+        assert rejected(raw._replace(key=None)).marks is None
 
 
 def test_a_record_that_is_refused_is_refused_alike_every_time() -> None:
@@ -418,17 +417,17 @@ def test_a_record_that_is_refused_is_refused_alike_every_time() -> None:
 
 def test_a_header_of_nothing_is_an_empty_one() -> None:
     headers: Any = (*binary(ce_id=...).headers, ("ce_id", None), ("traceparent", None), ("x", None))
-    assert complaint(replace(binary(), headers=headers)) == (
+    assert complaint(binary()._replace(headers=headers)) == (
         "not_an_event: header ce_id: expected a value, got an empty one"
     )
     twice: Any = (*binary().headers, ("ce_id", None))
-    assert complaint(replace(binary(), headers=twice)) == (
+    assert complaint(binary()._replace(headers=twice)) == (
         'not_an_event: header ce_id: expected one value, got "e-1" and ""'
     )
 
 
 def test_a_topic_of_no_entity_is_an_unknown_type() -> None:
-    assert complaint(replace(binary(), topic="restore.projection.ops.v1")) == (
+    assert complaint(binary()._replace(topic="restore.projection.ops.v1")) == (
         "unknown_type: topic: expected one of restore.restore-runs.v1, restore.operation-runs.v1,"
         ' restore.evidence-snapshots.v1, got "restore.projection.ops.v1"'
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,18 +58,16 @@ def facts_at_first(variant: Variant, names: Names) -> dict[Entity, Any]:
 def facts_after_the_update(variant: Variant) -> dict[Entity, Any]:
     first = facts_at_first(variant, variant.first)
     return {
-        "restore_run": replace(
-            first["restore_run"],
+        "restore_run": first["restore_run"]._replace(
             status="completed",
             counts=Counts(**COUNTS),
             attention="completed_with_follow_up",
             updated_at=COMPLETED + 123,
         ),
-        "operation_run": replace(
-            first["operation_run"], status="completed", outcome="succeeded", completed_at=COMPLETED
+        "operation_run": first["operation_run"]._replace(
+            status="completed", outcome="succeeded", completed_at=COMPLETED
         ),
-        "evidence_snapshot": replace(
-            first["evidence_snapshot"],
+        "evidence_snapshot": first["evidence_snapshot"]._replace(
             status="active",
             generated_at=COMPLETED + 60_000,
             expires_at=parse_time("2027-11-01T10:01:00Z"),
@@ -94,7 +91,7 @@ class TestTheStory:
             assert (event.entity, event.tenant_id, event.id) == (entity, variant.tenant, facts.id)
             assert event.facts.sequence == event.sequence
             assert event.facts.source == event.source
-            assert replace(event.facts, sequence=None, source=None) == facts
+            assert event.facts._replace(sequence=None, source=None) == facts
 
     def test_a_deletion_names_what_is_gone(self, variant: Variant, entity: Entity) -> None:
         event = decode(story(variant, entity)["delete"], entity)

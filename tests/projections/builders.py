@@ -9,7 +9,6 @@ stays the same wherever a test puts it; `placed` gives it another place.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Final, cast
 
 from contracts.commands import Forget, ForgetKind, ForgetWhat, Recompute
@@ -56,7 +55,7 @@ def _changed(
     assert facts.sequence is not None
     record = _record(TOPIC[entity], facts.tenant_id, facts.sequence, at, f"{facts.id} {facts.status}")
     source = Source(record.topic, record.partition, record.offset, record.timestamp)
-    facts = replace(facts, source=source)
+    facts = facts._replace(source=source)
     event = Changed(entity, facts.tenant_id, facts.id, cast(int, facts.sequence), facts, source, traceparent)
     return Input(event, record.timestamp, record, origin)
 
@@ -202,13 +201,13 @@ def forget(
 
 def placed(input: Input, offset: int, at: float) -> Input:
     """The same input at another offset of its topic and another moment; its facts name that as their source."""
-    record = replace(input.record, offset=offset, timestamp=_ms(at))
+    record = input.record._replace(offset=offset, timestamp=_ms(at))
     event = input.event
     if isinstance(event, Changed | Deleted):
-        event = replace(event, source=replace(event.source, offset=offset, timestamp=record.timestamp))
+        event = event._replace(source=event.source._replace(offset=offset, timestamp=record.timestamp))
         if isinstance(event, Changed):
-            event = replace(event, facts=replace(event.facts, source=event.source))
-    return replace(input, event=event, at=record.timestamp, record=record)
+            event = event._replace(facts=event.facts._replace(source=event.source))
+    return input._replace(event=event, at=record.timestamp, record=record)
 
 
 def restore_that_went_well() -> tuple[Input, ...]:

@@ -6,7 +6,6 @@ Read off the purpose, not off the rules: evidence, claims and words of success, 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from contracts.facts import COUNT_NAMES, Facts
@@ -21,7 +20,7 @@ def check(facts: Facts, state: str, document: dict[str, Any]) -> None:
     """Fails with the first thing that is said and not proven. An operation that the run does not name is no proof."""
     run, operation = facts.run, facts.operation
     if operation is not None and (operation.tenant_id, operation.id) != (run.tenant_id, run.operation_run_id):
-        facts = replace(facts, operation=None)
+        facts = facts._replace(operation=None)
     _check_evidence(facts, state, document)
     _check_proof(facts, document)
     _check_success(facts, state, document)

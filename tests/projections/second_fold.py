@@ -8,7 +8,7 @@ is not its business: `decide` and `describe` have a second opinion of their own 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.commands import Forget, Recompute
@@ -203,7 +203,7 @@ class SecondFold:
         operation = self.operations.setdefault(name, Operation())
         if facts is None:
             last = operation.facts or OperationRun(event.id, event.tenant_id, None)
-            facts = replace(last, deleted=True, sequence=event.sequence, source=event.source)
+            facts = last._replace(deleted=True, sequence=event.sequence, source=event.source)
         operation.facts = facts
         operation.unreadable = False
         operation.forget_at = None
@@ -242,7 +242,7 @@ class SecondFold:
         else:
             past = facts.status == "active" and facts.expires_at is not None and facts.expires_at <= self.now
             target = facts.operation_run_id
-            after = Snapshot(sequence, replace(facts, expired=past), target, kept=target is not None)
+            after = Snapshot(sequence, facts._replace(expired=past), target, kept=target is not None)
             self.snapshots[name] = after
             if target is not None:
                 self._drop_one_too_many(tenant, target)
@@ -307,7 +307,7 @@ class SecondFold:
     def _expire(self, name: Name, at: int) -> None:
         snapshot = self.snapshots[name]
         assert snapshot.facts is not None
-        snapshot.facts = replace(snapshot.facts, expired=True)
+        snapshot.facts = snapshot.facts._replace(expired=True)
         cause = {"entity": "evidence_snapshot", "id": name[1], "sequence": snapshot.sequence}
         for run in self._runs_naming(name[0], snapshot.last_operation):
             self._decide_because(run, at, cause, "deadline", None)
@@ -373,7 +373,7 @@ class SecondFold:
             return True
         known, run.sequence = run.sequence, None
         if run.facts is not None:
-            run.facts = replace(run.facts, sequence=None)
+            run.facts = run.facts._replace(sequence=None)
         return known is not None
 
     def _forget_operation(self, operation: Operation, *, everything: bool) -> bool:
@@ -384,7 +384,7 @@ class SecondFold:
             return there
         if facts is None or facts.sequence is None:
             return False
-        operation.facts = replace(facts, sequence=None)
+        operation.facts = facts._replace(sequence=None)
         return True
 
     def _concerned_by_snapshot(self, name: Name, *, marked_too: bool) -> list[Name]:
@@ -401,7 +401,7 @@ class SecondFold:
             return False
         snapshot.sequence = None
         if snapshot.facts is not None:
-            snapshot.facts = replace(snapshot.facts, sequence=None)
+            snapshot.facts = snapshot.facts._replace(sequence=None)
         return True
 
     # Decisions

@@ -7,7 +7,6 @@ no predicate and no table of `projections` is imported.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -238,15 +237,15 @@ def _action(facts: Facts, state: str) -> dict[str, Any]:
 
 
 def _summary(counts: Counts, state: str) -> dict[str, Any]:
-    known = {name: count for name, count in asdict(counts).items() if count is not None}
+    known = {name: count for name, count in counts._asdict().items() if count is not None}
     if not known:
         kind, text = {
             "blocked_or_cancelled": ("unavailable", "Unavailable"),
             "in_progress": ("in_progress", "In progress"),
             "failed": ("failure_details_required", "Failure details required"),
         }.get(state, ("unavailable", "Result summary unavailable"))
-        return {"kind": kind, "text": text, "counts": asdict(counts)}
-    return {"kind": "counts", "text": _in_words(known), "counts": asdict(counts)}
+        return {"kind": kind, "text": text, "counts": counts._asdict()}
+    return {"kind": "counts", "text": _in_words(known), "counts": counts._asdict()}
 
 
 def _in_words(known: dict[str, int]) -> str:

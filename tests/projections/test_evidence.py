@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,7 +98,7 @@ def test_only_known_times_can_be_too_early() -> None:
 def test_another_operations_or_tenants_snapshot_is_no_evidence() -> None:
     assert shown(a_snapshot(operation_run_id="op-2")) == unavailable("none")
     assert shown(a_snapshot(operation_run_id=None)) == unavailable("none")
-    assert shown(replace(a_snapshot(), tenant_id="t-2")) == unavailable("none")
+    assert shown(a_snapshot()._replace(tenant_id="t-2")) == unavailable("none")
 
 
 def test_without_a_linked_operation_nothing_is_shown_and_no_cause_given() -> None:

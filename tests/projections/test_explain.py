@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, cast
 
@@ -281,8 +280,8 @@ def test_under_a_deleted_operation_another_one_is_needed() -> None:
 
 def test_identifiers_that_stand_for_unknown_ones_are_never_those_of_known_ones() -> None:
     taken = facts(a_run(operation_run_id="new-operation"), None, a_snapshot("new-snapshot", "failed"))
-    taken = replace(taken, evidence=(replace(taken.evidence[0], operation_run_id="new-operation"),))
-    deleted = replace(taken, operation=replace(DELETED, id="new-operation"))
+    taken = taken._replace(evidence=(taken.evidence[0]._replace(operation_run_id="new-operation"),))
+    deleted = taken._replace(operation=DELETED._replace(id="new-operation"))
 
     for known in (taken, deleted):
         edits = edits_of(explained(known)["better_states"][-1]["steps"])
@@ -315,7 +314,7 @@ def test_what_was_final_is_only_changed_by_a_correction(status: str, correction:
 
 def test_a_fact_has_its_source_and_an_age() -> None:
     source = Source("restore.restore-runs.v1", 3, 125, NOW - 90_000)
-    known = facts(a_run(sequence=7, source=source), replace(an_operation(), source=replace(source, timestamp=NOW + 5)))
+    known = facts(a_run(sequence=7, source=source), an_operation()._replace(source=source._replace(timestamp=NOW + 5)))
 
     run, operation = explained(known)["facts"]
 

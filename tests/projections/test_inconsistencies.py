@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from contracts.facts import Counts, Facts
@@ -31,7 +29,7 @@ EXAMPLES: dict[str, tuple[Facts, list[str]]] = {
     "completed, but failed": (facts(a_run(), an_operation(outcome="failed")), ["outcome_conflict"]),
     "failed, but succeeded": (facts(a_run("failed"), an_operation()), ["outcome_conflict"]),
     "completed, but a deleted operation was blocked": (
-        facts(a_run(), replace(DELETED, outcome="blocked")),
+        facts(a_run(), DELETED._replace(outcome="blocked")),
         ["operation_deleted", "outcome_conflict", "applied_before_cancellation"],
     ),
     "failed on both sides": (facts(a_run("failed"), an_operation(outcome="failed")), []),

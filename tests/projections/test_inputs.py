@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from contracts.commands import REPLAY_HEADERS, Recompute
@@ -21,7 +19,7 @@ def replayed(source: Record, topic: str | None = None) -> Record:
     place = (topic or source.topic, source.partition, source.offset, source.timestamp)
     named = zip(REPLAY_HEADERS, (str(part).encode() for part in place), strict=True)
     headers = (*source.headers, ("op", b"replay"), *named)
-    return replace(source, topic=TOPICS.ops, offset=99, timestamp=source.timestamp + 3_600_000, headers=headers)
+    return source._replace(topic=TOPICS.ops, offset=99, timestamp=source.timestamp + 3_600_000, headers=headers)
 
 
 def test_an_event_is_merged_at_its_records_time() -> None:
@@ -67,7 +65,7 @@ def test_a_dismissal_passes_by_as_what_says_nothing() -> None:
 @pytest.mark.parametrize("timestamp", [MICROSECONDS, 2**63 - 1])
 def test_a_timestamp_beyond_all_times_is_the_last_one(timestamp: int) -> None:
     """A producer that stamps in microseconds does not stop the worker; its record's place is told as it is."""
-    input = DECODER.decode(replace(binary(), timestamp=timestamp))
+    input = DECODER.decode(binary()._replace(timestamp=timestamp))
     fold = Fold(input)
     assert fold.document()["updated_at"] == "9999-12-31T23:59:59.999Z"
     assert fold.last_change["changed_at"] == "9999-12-31T23:59:59.999Z"

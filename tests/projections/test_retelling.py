@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -22,7 +21,7 @@ EXPIRES = BEGAN + 600_000
 def placed(records: list[tuple[int, Record]]) -> Iterator[Record]:
     """Records as they lie in their topics, each stamped so many ms after the beginning."""
     for offset, (after, record) in enumerate(records):
-        yield replace(record, partition=HOME, offset=offset, timestamp=BEGAN + after)
+        yield record._replace(partition=HOME, offset=offset, timestamp=BEGAN + after)
 
 
 def told(*records: tuple[int, Record], now: int = NOW) -> Retold:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from contracts.facts import Counts, Facts
@@ -68,7 +66,7 @@ EXAMPLES: dict[str, tuple[Facts, str]] = {
         "operation_failed",
     ),
     "a deleted operation's failure still counts": (
-        facts(a_run(), replace(DELETED, outcome="failed")),
+        facts(a_run(), DELETED._replace(outcome="failed")),
         "operation_failed",
     ),
     "a run that is completed waits for its running operation": (
@@ -76,7 +74,7 @@ EXAMPLES: dict[str, tuple[Facts, str]] = {
         "operation_active",
     ),
     "a deleted operation does not run any more": (
-        facts(a_run(), replace(DELETED, status="running")),
+        facts(a_run(), DELETED._replace(status="running")),
         "operation_unlinked",
     ),
     "a cancelled run under a running operation is still in progress": (
@@ -100,7 +98,7 @@ EXAMPLES: dict[str, tuple[Facts, str]] = {
         "needs_review",
     ),
     "a deleted operation's cancellation is for review too": (
-        facts(a_run(), replace(DELETED, outcome="cancelled")),
+        facts(a_run(), DELETED._replace(outcome="cancelled")),
         "needs_review",
     ),
     "a running run needs no operation": (facts(a_run("running", **NO_OPERATION), None), "run_active"),
@@ -141,7 +139,7 @@ def test_example(name: str) -> None:
 
 def test_an_operation_that_the_run_does_not_name_is_nothing_to_it() -> None:
     failed = an_operation(outcome="failed")
-    for operation in (replace(failed, id="op-2"), replace(failed, tenant_id="t-2")):
+    for operation in (failed._replace(id="op-2"), failed._replace(tenant_id="t-2")):
         assert decide(facts(a_run(), operation)).name == "evidence_missing"
         assert decide(facts(a_run(**NO_OPERATION), operation)).name == "operation_unlinked"
 
@@ -149,7 +147,7 @@ def test_an_operation_that_the_run_does_not_name_is_nothing_to_it() -> None:
 SENTENCES: dict[str, tuple[Facts, list[str]]] = {
     "dry run": (facts(a_run(is_dry_run=True), None), ["The restore run is a dry run."]),
     "outcome of a deleted operation": (
-        facts(a_run("running"), replace(DELETED, outcome="cancelled")),
+        facts(a_run("running"), DELETED._replace(outcome="cancelled")),
         [
             "The outcome of operation op-1 is cancelled.",
             "That operation was deleted; its last outcome still counts.",

@@ -6,7 +6,6 @@ The numbers are stated here and in docs/decisions.md: 1,176,120 cases, 411,642 o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -83,14 +82,14 @@ def test_the_inputs_in_a_document_are_enough_to_decide_again() -> None:
 def _worse(facts: Facts) -> Iterator[Facts]:
     """The same facts with one thing worse, or one thing less known to be good."""
     run = facts.run
-    yield replace(facts, unreadable=("restore_run/rr-1",))
-    yield replace(facts, evidence=())
-    yield replace(facts, evidence=tuple(replace(s, expired=True) for s in facts.evidence))
-    yield replace(facts, run=replace(run, counts=replace(run.counts, failed=1)))
-    yield replace(facts, run=replace(run, counts=replace(run.counts, non_applied=1)))
-    yield replace(facts, run=replace(run, attention="not_executed"))
+    yield facts._replace(unreadable=("restore_run/rr-1",))
+    yield facts._replace(evidence=())
+    yield facts._replace(evidence=tuple(s._replace(expired=True) for s in facts.evidence))
+    yield facts._replace(run=run._replace(counts=run.counts._replace(failed=1)))
+    yield facts._replace(run=run._replace(counts=run.counts._replace(non_applied=1)))
+    yield facts._replace(run=run._replace(attention="not_executed"))
     if run.status == "completed":
-        yield replace(facts, run=replace(run, status="partial"))
+        yield facts._replace(run=run._replace(status="partial"))
 
 
 def test_worse_facts_never_make_a_better_state() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 from hypothesis import given
@@ -38,9 +37,11 @@ RUNS = st.builds(
     status=st.sampled_from(RUN_STATUSES) | st.just("completed"),
     is_dry_run=st.sampled_from([False, False, False, True]),
     operation_run_id=st.none() | IDS,
-    counts=COUNTS | st.builds(Counts, total=st.integers(0, 3)),
+    counts=COUNTS | st.integers(0, 3).map(Counts),
     attention=st.none() | st.sampled_from(ATTENTION_STATES),
     updated_at=TIMES,
+    sequence=st.none(),
+    source=st.none(),
 )
 OPERATIONS = st.builds(
     OperationRun,
@@ -48,8 +49,11 @@ OPERATIONS = st.builds(
     tenant_id=TENANTS,
     status=st.sampled_from(OPERATION_STATUSES),
     outcome=st.none() | st.sampled_from(OUTCOMES),
+    started_at=st.none(),
     completed_at=TIMES,
     deleted=st.booleans(),
+    sequence=st.none(),
+    source=st.none(),
 )
 SNAPSHOTS = st.builds(
     EvidenceSnapshot,
@@ -60,6 +64,8 @@ SNAPSHOTS = st.builds(
     generated_at=TIMES,
     expires_at=TIMES,
     expired=st.booleans(),
+    sequence=st.none(),
+    source=st.none(),
 )
 
 
@@ -69,10 +75,10 @@ def any_facts(draw: st.DrawFn) -> Facts:
     run = draw(RUNS)
     operation = draw(st.none() | OPERATIONS)
     if operation is not None and run.operation_run_id is not None and draw(st.integers(0, 5)):
-        operation = replace(operation, id=run.operation_run_id, tenant_id=run.tenant_id)
+        operation = operation._replace(id=run.operation_run_id, tenant_id=run.tenant_id)
     evidence = draw(st.lists(SNAPSHOTS, max_size=4, unique_by=lambda s: s.id))
     if draw(st.integers(0, 3)):
-        evidence = [replace(s, operation_run_id=run.operation_run_id, tenant_id=run.tenant_id) for s in evidence]
+        evidence = [s._replace(operation_run_id=run.operation_run_id, tenant_id=run.tenant_id) for s in evidence]
     return Facts(run, operation, tuple(evidence), draw(st.sampled_from([(), (), (), ("operation_run/op-1",)])))
 
 
@@ -97,7 +103,7 @@ def test_no_document_says_more_than_is_proven(facts: Facts) -> None:
 def test_the_order_in_which_snapshots_are_kept_changes_no_byte(facts: Facts, random: Random) -> None:
     shuffled = list(facts.evidence)
     random.shuffle(shuffled)
-    other = replace(facts, evidence=tuple(shuffled))
+    other = facts._replace(evidence=tuple(shuffled))
     assert encode(describe(other, decide(other))) == encode(describe(facts, decide(facts)))
 
 

@@ -8,7 +8,7 @@ duplicates, late events, deletions, returns, links that move, records that canno
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from random import Random
 from typing import Final
@@ -196,7 +196,7 @@ class Inputs:
         return self._form(self._run_event(tenant, sequence))
 
     def _null(self, tenant: str, now: int) -> Record:
-        return replace(self._run(tenant, now), value=None)
+        return self._run(tenant, now)._replace(value=None)
 
     def _unreadable(self, tenant: str, now: int) -> Record:
         """About an entity whose id can be read: it will be marked."""
@@ -206,12 +206,12 @@ class Inputs:
         good = self._run(tenant, now)
         return self._choose.choice(
             (
-                replace(good, value=self._choose.randbytes(40)),
-                replace(good, topic=TOPICS.operation_runs),
-                replace(good, key=b"t-nobody"),
-                replace(good, headers=(), value=b"{}"),
-                replace(good, partition=1 - good.partition),
-                replace(good, topic=TOPICS.ops, headers=(("op", b"dance"),)),
+                good._replace(value=self._choose.randbytes(40)),
+                good._replace(topic=TOPICS.operation_runs),
+                good._replace(key=b"t-nobody"),
+                good._replace(headers=(), value=b"{}"),
+                good._replace(partition=1 - good.partition),
+                good._replace(topic=TOPICS.ops, headers=(("op", b"dance"),)),
             )
         )
 
@@ -223,7 +223,7 @@ class Inputs:
         named = {"op": b"replay", "rp_topic": earlier.topic.encode()}
         numbers = (("partition", earlier.partition), ("offset", earlier.offset), ("timestamp", earlier.timestamp))
         headers = (*earlier.headers, *named.items(), *((f"rp_{name}", b"%d" % n) for name, n in numbers))
-        return replace(earlier, topic=TOPICS.ops, headers=headers)
+        return earlier._replace(topic=TOPICS.ops, headers=headers)
 
     def _recompute(self, tenant: str, now: int) -> Record:
         number = partition_of(tenant, PARTITIONS, "murmur2")

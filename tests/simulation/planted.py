@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import pytest
@@ -389,7 +389,7 @@ def _forgets_internal_positions(patch: pytest.MonkeyPatch) -> None:
     rightly = Batch.position_after
 
     def after(batch: Batch, offsets: Sequence[int], topics: Any) -> Position:
-        return replace(rightly(batch, offsets, topics), internal=batch.partition.position.internal)
+        return rightly(batch, offsets, topics)._replace(internal=batch.partition.position.internal)
 
     patch.setattr(Batch, "position_after", after)
 
@@ -452,7 +452,7 @@ def _joins_across_tenants(patch: pytest.MonkeyPatch) -> None:
             for key in workspace.existing():
                 found = workspace.find(key)
                 if isinstance(found, OperationRecord) and key.id == record.run.operation_run_id and found.operation:
-                    return replace(facts, operation=found.operation)
+                    return facts._replace(operation=found.operation)
         return facts
 
     patch.setattr(deciding, "facts_of", facts_of)

@@ -134,7 +134,7 @@ class Redis:
         found = "" if copy.status is None else copy.status.position.generation
         if not self.may_wipe(expected, found):
             raise PositionMoved(partition, expected, found)
-        wiping = replace(start, generation=start.generation + WIPING)
+        wiping = start._replace(generation=start.generation + WIPING)
         copy.status = StoreStatus(
             wiping, restoring=True, wiped=False, log_id=log_id, applied_at=applied_at, policy=rules.POLICY
         )
@@ -153,7 +153,7 @@ class Redis:
             copy.forget(key)
         copy.sweeps += 1
         if last and copy.status is not None:
-            begun = replace(copy.status.position, generation=generation)
+            begun = copy.status.position._replace(generation=generation)
             copy.status = replace(copy.status, position=begun, wiped=True)
 
     def may_sweep(self, copy: Copy, generation: str, sweeps: int) -> bool:

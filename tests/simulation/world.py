@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 from typing import Final
@@ -333,7 +333,7 @@ class World:
             return
         self.time.now += 1  # no two records of the same millisecond: who is first of those is not promised
         draft = self.inputs.next(self.time.now)
-        record = replace(draft.record, timestamp=self.time.now + draft.stamp_ms)
+        record = draft.record._replace(timestamp=self.time.now + draft.stamp_ms)
         transaction = None
         if self.choose.random() < 0.07:
             transaction = Transaction("source", 0, self.time.now)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import count
 from typing import Any, Final
 
@@ -103,7 +102,7 @@ class Site:
         record = binary(data, entity=entity, verb=verb, ce_sequence=str(sequence))
         at = self.clock.now_ms() - ago_ms
         return self.broker.append(
-            replace(record, partition=partition, key=tenant.encode(), timestamp=at), transaction=transaction
+            record._replace(partition=partition, key=tenant.encode(), timestamp=at), transaction=transaction
         )
 
     def send_expiring(self, in_s: float, *, partition: int = 0) -> None:

@@ -247,7 +247,7 @@ def test_what_was_aborted_is_passed() -> None:
 
 def test_several_partitions_are_read_at_once() -> None:
     tail = Tail(*EVERYTHING)
-    tail.publish(replace(output(SNAPSHOT, FOLD.stored()[SNAPSHOT]), partition=1))
+    tail.publish(output(SNAPSHOT, FOLD.stored()[SNAPSHOT])._replace(partition=1))
     tail.store.begin_at(1, Position("g-2", 0, 0))
     other = Partition(1, Merge(TOPICS.inputs), {}, 0, tail.log.ends([1])[1], Position("g-2", 0, 0), applied_at=NOW)
     tail.log.calls.clear()

@@ -13,7 +13,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts.events import Record
@@ -73,7 +73,7 @@ def edited(entries: Sequence[Entry], edits: Sequence[Edit]) -> list[Record]:
 
 def with_value(value: bytes) -> Edit:
     """Give it another value."""
-    return lambda drafts: [replace(draft.record, value=value) for draft in drafts]
+    return lambda drafts: [draft.record._replace(value=value) for draft in drafts]
 
 
 def with_header(name: str, value: str) -> Edit:
@@ -81,7 +81,7 @@ def with_header(name: str, value: str) -> Edit:
 
     def edit(draft: Draft) -> Record:
         others = (header for header in draft.record.headers if header[0].lower() != name.lower())
-        return replace(draft.record, headers=(*others, (name, value.encode())))
+        return draft.record._replace(headers=(*others, (name, value.encode())))
 
     return lambda drafts: [edit(draft) for draft in drafts]
 
@@ -144,7 +144,7 @@ def _read(draft: Draft, line: bytes, named: str) -> Record:
     """The record with the value that a line gives."""
     name, shown = str(draft.entry.place), printable(line[:80].decode(errors="replace"))
     try:
-        return replace(draft.record, value=_value(json.loads(line), name))
+        return draft.record._replace(value=_value(json.loads(line), name))
     except (ValueError, KeyError, TypeError) as error:
         expected = f'an object with "letter": "{name}" and a "value"'
         raise EditFailed(f"{named}: expected {expected}, got {shown}") from error

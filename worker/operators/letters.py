@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, Self
 
 from contracts.commands import MAX_NUMBER, CommandDecoder, Dismiss, Replay
@@ -107,7 +107,7 @@ class Entry:
                 told.append({})
             if name.startswith("dl_") and told:
                 told[-1][name] = value
-        letters = (Entry.of(replace(self.record, headers=tuple(headers.items()))).letter for headers in told[:-1])
+        letters = (Entry.of(self.record._replace(headers=tuple(headers.items()))).letter for headers in told[:-1])
         return tuple(letter for letter in letters if letter is not None)
 
 

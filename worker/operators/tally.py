@@ -51,7 +51,7 @@ class Tally:
         if full and (not self.limit or key < self._newest[0][:2]):
             return
         size = None if record.value is None else len(record.value)
-        listed = Listed(replace(entry, record=replace(record, value=None)), size)
+        listed = Listed(replace(entry, record=record._replace(value=None)), size)
         push = heapq.heapreplace if full else heapq.heappush
         push(self._newest, (*key, listed))
 

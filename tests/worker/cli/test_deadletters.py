@@ -431,7 +431,7 @@ def _without_the_bug(live: Live) -> dict[str, dict[str, Any]]:
     with consumer(live.settings) as reader:
         log = read_log(reader, live.settings, topics.inputs)
     right = {
-        place: [replace(record, value=(record.value or b"").replace(b"finished", b"completed")) for record in records]
+        place: [record._replace(value=(record.value or b"").replace(b"finished", b"completed")) for record in records]
         for place, records in log.items()
         if place[0] != topics.ops
     }

@@ -53,7 +53,7 @@ def expected() -> Expected | None:
 def test_a_ledger_gives_back_what_it_packed(state: Any, unfinished: bool) -> None:
     record = StoredRun(RUN, VALUE, state, 1_762_000_000_000, unfinished)
 
-    assert ledger(record, replace(record, key=Key("run", "t-1", "rr-2"))).expected(b"run:t-1/rr-2") == Expected(
+    assert ledger(record, record._replace(key=Key("run", "t-1", "rr-2"))).expected(b"run:t-1/rr-2") == Expected(
         digest_of(VALUE), 1, state, unfinished, 1_762_000_000_000
     )
 

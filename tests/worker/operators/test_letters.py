@@ -68,7 +68,7 @@ def test_what_is_taken_again_lies_where_it_lay_and_keeps_what_it_went_through() 
     again = set_aside(Entry.of(set_aside(source())).source, reason="not_json", offset=121)
 
     entry = Entry.of(again)
-    assert replace(entry.source, headers=()) == source()
+    assert entry.source._replace(headers=()) == source()
     assert [letter.reason for letter in entry.before] == ["schema_violation"]
     assert entry.reason == "not_json"
 

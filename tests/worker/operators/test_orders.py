@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -59,7 +58,7 @@ def test_all_orders_of_an_invocation_have_its_request(shared: Live, tenant: str)
 def test_a_record_without_key_and_value_and_headers_without_value_can_be_replayed(shared: Live, tenant: str) -> None:
     """They can only be dead letters, and those can be redriven."""
     shared.send.events(run(tenant, "rr-1", 1))
-    bare = replace(_source(shared, tenant), key=None, value=None, headers=(EMPTY,))
+    bare = _source(shared, tenant)._replace(key=None, value=None, headers=(EMPTY,))
     trail = new_trail()
     with OrderWriter(shared.settings, trail) as orders:
         orders.send(replay_order(bare))
@@ -75,7 +74,7 @@ def test_an_order_that_the_topic_does_not_take_is_refused_and_the_others_are_wri
     with OrderWriter(shared.settings, trail) as orders:
         orders.send(replay_order(source))
         with pytest.raises(RecordTooLarge, match=f"{shared.send.topics.ops} does not take a record of"):
-            orders.send(replay_order(replace(source, value=b"x" * 2 * KAFKA_MAX_MESSAGE_BYTES)))
+            orders.send(replay_order(source._replace(value=b"x" * 2 * KAFKA_MAX_MESSAGE_BYTES)))
         orders.send(replay_order(source))
         orders.flush()
     assert len(_orders(shared, trail)) == 2
@@ -84,12 +83,12 @@ def test_an_order_that_the_topic_does_not_take_is_refused_and_the_others_are_wri
 def test_the_largest_order_that_is_sent_is_one_that_kafka_takes(shared: Live, tenant: str) -> None:
     """Its size is computed beforehand, as a refusal by Kafka would take its neighbours along."""
     shared.send.events(run(tenant, "rr-1", 1))
-    source = replace(_source(shared, tenant), headers=(EMPTY, ("name", b"value")))
+    source = _source(shared, tenant)._replace(headers=(EMPTY, ("name", b"value")))
     trail = new_trail()
     with OrderWriter(shared.settings, trail) as orders:
-        empty = replay_order(replace(source, value=b""))
+        empty = replay_order(source._replace(value=b""))
         room = orders._max_bytes - orders._size(empty, (*empty.headers, *trail.headers))
-        orders.send(replay_order(replace(source, value=random.Random(1).randbytes(room))))
+        orders.send(replay_order(source._replace(value=random.Random(1).randbytes(room))))
         orders.flush()
     assert len(_orders(shared, trail)) == 1
 

@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def letter(status: str = "finished", reason: Reason = "schema_violation", **fiel
     """A restore run's event that was set aside."""
     good = message(run("t-1", "rr-1", 2, status), TOPICS)
     headers = tuple((name, value or b"") for name, value in good.headers)
-    source = replace(Record(good.topic, PARTITION, 7, 1, good.key, good.value, headers), **fields)
+    source = Record(good.topic, PARTITION, 7, 1, good.key, good.value, headers)._replace(**fields)
     detail = "$.status: expected a status, got something else"
     record = Record(
         TOPICS.dead_letters, PARTITION, 120, 2, source.key, source.value, tuple(letter_headers(source, reason, detail))
@@ -163,8 +162,8 @@ def test_what_is_no_command_is_told_at_once(command: str) -> None:
 
 def test_a_letter_that_went_through_it_before_was_redriven() -> None:
     first = letter()
-    again = replace(
-        first.record, offset=121, headers=tuple(letter_headers(first.source, "not_json", "$: expected x, got y"))
+    again = first.record._replace(
+        offset=121, headers=tuple(letter_headers(first.source, "not_json", "$: expected x, got y"))
     )
     kept = set_aside_again([first, Entry.of(again)])
     assert (kept.reasons, kept.first) == ({"not_json": 1}, [(f"{PARTITION}:121", "$: expected x, got y")])

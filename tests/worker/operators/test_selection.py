@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,11 +70,11 @@ def test_what_is_stored_counts_where_the_span_does_not_tell() -> None:
 
 
 def test_another_tenants_run_of_the_same_name_is_another_one() -> None:
-    assert bearing(replace(RUN, key=b"t-2")).operations == set()
+    assert bearing(RUN._replace(key=b"t-2")).operations == set()
 
 
 def test_records_outside_the_span_tell_nothing() -> None:
-    assert bearing(replace(RUN, timestamp=SPAN.until)).operations == set()
+    assert bearing(RUN._replace(timestamp=SPAN.until)).operations == set()
 
 
 BEARING = Bearing("t-1", "rr-1", {"op-1"}, {"es-1"})
@@ -93,9 +92,9 @@ BEARING = Bearing("t-1", "rr-1", {"op-1"}, {"es-1"})
         (SNAPSHOT, True),
         (MOVED, True),
         (OTHER_SNAPSHOT, False),
-        (replace(RUN, value=b"{"), False),
-        (replace(RUN, value=None), False),
-        (replace(RUN, key=b"t-2"), False),
+        (RUN._replace(value=b"{"), False),
+        (RUN._replace(value=None), False),
+        (RUN._replace(key=b"t-2"), False),
     ],
 )
 def test_of_each_entity_all_records_are_meant_that_can_be_told_to_be_its_own(event: Record, wanted: object) -> None:
@@ -107,9 +106,9 @@ def test_of_a_tenant_all_records_are_meant_also_what_cannot_be_read() -> None:
         raise AssertionError("it is not read for this")
 
     selection = Selection(unread, "t-1")
-    assert selection.wants(replace(RUN, value=b"{"))
-    assert not selection.wants(replace(RUN, key=b"t-2"))
-    assert Selection(unread).wants(replace(RUN, key=None))
+    assert selection.wants(RUN._replace(value=b"{"))
+    assert not selection.wants(RUN._replace(key=b"t-2"))
+    assert Selection(unread).wants(RUN._replace(key=None))
 
 
 def _facts(of: Record) -> Any:
