@@ -9,9 +9,8 @@ Six bugs of kafka-python 3.0.12 are worked around, each in one place:
     pause and resume          `CONSUMER_OPTIONS`: `max_poll_records` so large that a fetch is never returned in part
     commit without flush      `KafkaLog.publish`: flush, then every future, then offsets, then commit
 
-A batch larger than its topic takes is split, and flushing then raises although all may be well: `_write` goes by the
-futures alone. It also refuses to send some records that Kafka takes and that come in (`BoundedProducer.send_any`), and
-to read those with a header name that is not UTF-8 (`worker.header_names`).
+It also refuses to send some records that Kafka takes and that come in, and to read those with a header name that is not
+UTF-8: `worker.record_batches` does both, and in a third of the time.
 
 Offsets are committed with stream time and policies as their metadata (`worker.offset_metadata`), so that these are as
 exactly-once as everything else. Each member tells the group with which policy it decides (`PolicyAssignor`), so that
@@ -52,10 +51,10 @@ from contracts.topics import Topics
 from projections import rules
 from worker import ports
 from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
-from worker.header_names import accept_any_header_name
 from worker.kafka_clients import Makes, all_or_none, make_client
 from worker.offset_metadata import metadata_of, read_metadata
 from worker.ports import Committed, Ends, LogSlice, Membership, Output
+from worker.record_batches import Batch, read_batches_here, send_batches
 from worker.refusals import unreachable
 from worker.settings import KafkaSettings
 
@@ -65,6 +64,8 @@ READ_TIMEOUT_MS: Final = 20
 """How long the restoring reader waits at once. A fetch of nothing but markers brings no record, only a position."""
 MAX_REQUEST_BYTES: Final = 8 << 20
 """The producer's request size where no input takes larger records: several batches of 1 MiB."""
+MAX_BATCH_BYTES: Final = 1 << 20
+"""Of a batch, where no topic takes less: with 16 KiB, kafka-python's default, a third of the throughput."""
 
 POLICY_LABEL: Final = "policy="
 """What a member tells its group of itself: this, and the policy that it decides with."""
@@ -78,7 +79,6 @@ PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "acks": "all",
     "linger_ms": 0,
     "retry_backoff_ms": 3,  # slept on CONCURRENT_TRANSACTIONS: 100 gives 11 transactions a second, 3 gives 180
-    "batch_size": 1 << 20,  # 16 KiB: a third of the throughput
     "compression_type": "lz4",
     "request_timeout_ms": 5_000,
     "delivery_timeout_ms": 8_000,
@@ -143,6 +143,17 @@ class _Headers(list[tuple[str, bytes]]):
         return False
 
 
+class BatchSplit(KafkaError):  # type: ignore[misc]  # as above
+    """A topic takes smaller batches than were sent: what became of the parts is not known of each record.
+
+    `size`: of the smallest that was split, in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"a batch of {size} bytes was split: the topic's max.message.bytes has been lowered")
+
+
 class _HoldAssigned(ConsumerRebalanceListener):  # type: ignore[misc]  # as above
     """Newly assigned partitions stand still until they are taken over: nothing is fetched from a guessed offset."""
 
@@ -170,17 +181,25 @@ class KafkaLog:
     """`worker.ports.Log` on kafka-python. Construction connects, and raises KafkaUnreachable if nobody answers.
 
     `transactional_id` and `instance`: see `worker.settings`; with an instance the consumer is a static member.
-    `letter_bytes`: how large a dead letter may be, so that no record is too large to be set aside.
+    `letter_bytes`: how large a dead letter may be, so that no record is too large to be set aside. `batch_bytes`: how
+    much all output topics take at once; where one takes less by now, that is found out.
     """
 
     def __init__(
-        self, settings: KafkaSettings, topics: Topics, transactional_id: str, letter_bytes: int = MAX_REQUEST_BYTES
+        self,
+        settings: KafkaSettings,
+        topics: Topics,
+        transactional_id: str,
+        *,
+        letter_bytes: int = MAX_REQUEST_BYTES,
+        batch_bytes: int = MAX_BATCH_BYTES,
     ) -> None:
         self._settings = settings
         self._topics = topics
-        accept_any_header_name()
+        read_batches_here()
         self._transactional_id = transactional_id
         self._max_request_bytes = max(MAX_REQUEST_BYTES, letter_bytes)
+        self._batch_bytes = min(batch_bytes, MAX_BATCH_BYTES)
         self._producer: BoundedProducer | None = None
         self._reading: dict[TopicPartition, int] = {}
         with self._translated(), all_or_none() as make:
@@ -380,6 +399,7 @@ class KafkaLog:
                 BoundedProducer,
                 transactional_id=self._transactional_id,
                 max_request_size=self._max_request_bytes,
+                batch_size=self._batch_bytes,
                 transaction_timeout_ms=self._settings.transaction_timeout_ms,
                 **PRODUCER_OPTIONS,
                 **self._settings.client_options(),
@@ -394,7 +414,7 @@ class KafkaLog:
         assert producer is not None, "partitions are taken over with a producer"
         with self._translated():
             producer.begin_transaction()
-            written = _write(producer, outputs)
+            written = self._write(producer, outputs)
             producer.send_offsets_to_transaction(
                 {
                     TopicPartition(topic, number): OffsetAndMetadata(
@@ -406,6 +426,13 @@ class KafkaLog:
             )
             producer.commit_transaction()
         return written
+
+    def _write(self, producer: BoundedProducer, outputs: Sequence[Output]) -> Sequence[int]:
+        try:
+            return _write(producer, outputs)
+        except BatchSplit as error:
+            self._batch_bytes = error.size // 2  # of the next producer
+            raise
 
     def _drop_producer(self) -> None:
         """Let the old producer go; closing it may hang, so nobody waits for that."""
@@ -443,27 +470,31 @@ def _write(producer: BoundedProducer, outputs: Sequence[Output]) -> list[int]:
     """Send records and wait until all are written; returns their offsets.
 
     Raises RecordTooLarge, whatever else is said: once a record has failed, so do the others of its transaction, and
-    even sending them, with errors that have nothing to tell.
+    even sending them, with errors that have nothing to tell. Raises BatchSplit if a topic takes less at once.
     """
-    futures: list[Any] = []
+    batches: Sequence[Batch] = ()
     errors: list[KafkaError] = []
     try:
-        for output in outputs:
-            futures.append(producer.send_any(output))  # noqa: PERF401  those sent before one that cannot be are needed
+        batches = send_batches(producer, outputs)
         with suppress(UnknownError):  # a batch was too large and is split: the futures know of its parts
             producer.flush(timeout=CALL_TIMEOUT_MS / 1000)
     except KafkaError as error:
         errors.append(error)
     until = time.monotonic() + CALL_TIMEOUT_MS / 1000
-    written = []
-    for future in futures:
+    written = [0] * len(outputs)
+    for batch in batches:
         try:
-            written.append(int(future.get(timeout=max(0.0, until - time.monotonic())).offset))
+            first = int(batch.future.get(timeout=max(0.0, until - time.monotonic())).offset)
         except KafkaError as error:
             errors.append(error)
+        else:
+            for offset, place in enumerate(batch.places, first):
+                written[place] = offset
     for told in errors:
         if isinstance(told, MessageSizeTooLargeError | RecordListTooLargeError):
             raise RecordTooLarge(_largest(outputs)) from told
+    if split := [batch.size for batch in batches if batch.was_split]:
+        raise BatchSplit(min(split))
     if errors:
         raise errors[0]
     return written

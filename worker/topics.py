@@ -317,3 +317,8 @@ def largest_input_bytes(names: Topics, topics: Mapping[str, TopicState]) -> int:
     """The largest record that an input takes, in bytes; the producer must be able to send it on as a dead letter."""
     sizes = [int(topics[name].configs.get("max.message.bytes", KAFKA_MAX_MESSAGE_BYTES)) for name in names.inputs]
     return max(sizes)
+
+
+def smallest_output_batch_bytes(names: Topics, topics: Mapping[str, TopicState]) -> int:
+    """How large a batch every output takes, in bytes: a larger one would be split on its way."""
+    return min(int(topics[name].configs.get("max.message.bytes", KAFKA_MAX_MESSAGE_BYTES)) for name in names.outputs)

@@ -21,7 +21,15 @@ from worker.redis import RedisStore
 from worker.reporter import Reporter
 from worker.rights import check_worker_rights
 from worker.settings import Settings
-from worker.topics import DAY_MS, LETTER_ROOM_BYTES, TopicState, judge_topics, largest_input_bytes, read_topics
+from worker.topics import (
+    DAY_MS,
+    LETTER_ROOM_BYTES,
+    TopicState,
+    judge_topics,
+    largest_input_bytes,
+    read_topics,
+    smallest_output_batch_bytes,
+)
 
 Result = TypeVar("Result")
 
@@ -61,7 +69,13 @@ def run_worker(settings: Settings, *, stop: threading.Event, metrics: Metrics, h
         return
     partitions = seen[topics.restore_runs].partitions
     letter_bytes = largest_input_bytes(topics, seen) + LETTER_ROOM_BYTES
-    log = _patiently(lambda: KafkaLog(settings.kafka, topics, name, letter_bytes), stop, events, health)
+    batch_bytes = smallest_output_batch_bytes(topics, seen)
+    log = _patiently(
+        lambda: KafkaLog(settings.kafka, topics, name, letter_bytes=letter_bytes, batch_bytes=batch_bytes),
+        stop,
+        events,
+        health,
+    )
     if log is None:
         return
     try:

@@ -20,7 +20,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from contracts.topics import Topics
-from worker.kafka import CONSUMER_OPTIONS, PRODUCER_OPTIONS, BoundedProducer
+from worker.kafka import CONSUMER_OPTIONS, MAX_BATCH_BYTES, PRODUCER_OPTIONS, BoundedProducer
 from worker.settings import load_settings
 
 MAX_BATCH = 5000
@@ -42,7 +42,10 @@ class NullPipeline:
             **options,
         )
         self._producer = BoundedProducer(
-            transactional_id=f"{settings.kafka.group_id}-null", **PRODUCER_OPTIONS, **options
+            transactional_id=f"{settings.kafka.group_id}-null",
+            batch_size=MAX_BATCH_BYTES,
+            **PRODUCER_OPTIONS,
+            **options,
         )
         self._producer.init_transactions()
         self._redis = redis.Redis.from_url(settings.redis.url.get_secret_value())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Final
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.coordinator.base import MemberState
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
@@ -27,7 +28,7 @@ from tests.servers.waiting import wait_until
 from tests.traffic import Message, Sender, run, sender
 from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
 from worker.health import Health
-from worker.kafka import KafkaLog
+from worker.kafka import BatchSplit, KafkaLog
 from worker.logs import silent_events
 from worker.loop import Worker
 from worker.metrics import Metrics
@@ -404,6 +405,28 @@ def test_a_record_that_kafka_does_not_take_leaves_nothing_of_its_transaction(
     log.new_producer()
     log.publish([output(topics.decision_state, b"after")], offsets, membership.token)
     assert values(log) == [b"after"]
+
+
+def test_what_a_topic_takes_at_once_is_found_out(make_log: MakesLog, settings: Settings) -> None:
+    """kafka-python splits what was too much, and nothing is known of the parts: it is done again in smaller batches."""
+    topics = settings.topic_names
+    log = make_log()
+    membership = take_over(log)
+    limit = {"max.message.bytes": "20000"}
+    with closing(KafkaAdminClient(**settings.kafka.client_options())) as admin:
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topics.decision_state, limit)])
+    sent = [output(topics.decision_state, random.Random(n).randbytes(3_000)) for n in range(40)]
+    offsets: Sequence[int] = ()
+    refused = 0
+    while not offsets:
+        try:
+            offsets = log.publish(sent, {(topics.ops, 0): Committed(0, 5)}, membership.token)
+        except BatchSplit:
+            refused += 1
+            log.new_producer()
+    assert 1 <= refused <= 4, "120 KB, 60, 30, 15"
+    assert values(log) == [each.value for each in sent]
+    assert list(offsets) == list(range(offsets[0], offsets[0] + 40))
 
 
 # Bugs of kafka-python, and the work-arounds

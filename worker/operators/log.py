@@ -20,11 +20,11 @@ from kafka.protocol.consumer.offsets import OffsetSpec
 
 from contracts.events import Record
 from worker.errors import Refused
-from worker.header_names import accept_any_header_name
 from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
 from worker.kafka_clients import all_or_none
 from worker.ports import TopicPartition as Place
 from worker.reading import Gap
+from worker.record_batches import read_batches_here
 from worker.refusals import refusal_of, unreachable
 from worker.settings import KafkaSettings
 
@@ -58,7 +58,7 @@ class LogReader:
     """
 
     def __init__(self, settings: KafkaSettings, on_gap: Callable[[Gap], None] = lambda _: None) -> None:
-        accept_any_header_name()
+        read_batches_here()
         self._settings = settings
         self._on_gap = on_gap
         self._parts: dict[Place, Part] = {}

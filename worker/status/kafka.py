@@ -21,11 +21,11 @@ from kafka.protocol.consumer.offsets import IsolationLevel
 from contracts.printable import printable
 from contracts.topics import Topics
 from worker.errors import Unfit
-from worker.header_names import accept_any_header_name
 from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS, POLICY_LABEL
 from worker.kafka_clients import Makes, all_or_none
 from worker.offset_metadata import UNKNOWN, read_metadata
 from worker.ports import Policies
+from worker.record_batches import read_batches_here
 from worker.refusals import unreachable
 from worker.rights import OF_STATUS, check_rights
 from worker.settings import KafkaSettings
@@ -68,7 +68,7 @@ class KafkaView:
     """Asks Kafka, again and again if wanted, over the same connections."""
 
     def __init__(self, settings: KafkaSettings, topics: Topics) -> None:
-        accept_any_header_name()  # which a dead letter may have
+        read_batches_here()  # which a dead letter may have
         self._settings = settings
         self._topics = topics
         self._letters = LetterCount(topics, settings.partitioner)
