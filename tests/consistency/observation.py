@@ -31,7 +31,9 @@ Value: TypeAlias = bytes | dict[str, str] | dict[str, int]
 """What a key of Redis holds: a string's bytes, a hash's fields, a sorted set's members and scores."""
 
 READ_TIMEOUT_S: Final = 30.0
-"""Longer than a transaction may stay open, so that a reader held up for so long is one held up for good."""
+"""Longer than a transaction may stay open, so that a reader that stands still for so long is held up for good."""
+READ_ALL_WITHIN_S: Final = 600.0
+"""For the second reader, which says nothing before it has all: half an hour of torture is a million records."""
 POLL_MS: Final = 200
 
 
@@ -136,19 +138,22 @@ def committed_offsets(reader: KafkaConsumer, places: Sequence[Place]) -> dict[Pl
 
 
 def _read(reader: KafkaConsumer, places: Sequence[Place], ends: Mapping[Place, int]) -> tuple[Log, dict[Place, int]]:
-    """Read until every end is reached, or an open transaction has held the reader up for too long."""
+    """Read until every end is reached, or the reader has stood still for too long, as before an open transaction."""
     assigned = [TopicPartition(*place) for place in places if ends[place] > 0]
     log: Log = {place: [] for place in places}
     read_to = dict.fromkeys(places, 0)
     reader.assign(assigned)
     for tp in assigned:
         reader.seek(tp, 0)
-    deadline = time.monotonic() + READ_TIMEOUT_S
-    while any(read_to[place] < ends[place] for place in places) and time.monotonic() < deadline:
+    moved_at = time.monotonic()
+    while any(read_to[place] < ends[place] for place in places) and time.monotonic() < moved_at + READ_TIMEOUT_S:
+        before = dict(read_to)
         for tp, records in reader.poll(POLL_MS).items():
             log[tp.topic, tp.partition].extend(map(_record, records))
         for tp in assigned:
             read_to[tp.topic, tp.partition] = int(reader.position(tp))
+        if read_to != before:
+            moved_at = time.monotonic()
     return log, read_to
 
 
@@ -178,7 +183,7 @@ def _second_log(settings: Settings, places: Sequence[Place]) -> dict[Place, list
     running = {topic: _kcat(settings, topic, end_of_record) for topic in settings.topic_names.outputs}
     seen: dict[Place, list[Seen]] = {place: [] for place in places if place[0] in running}
     for topic, process in running.items():
-        output, errors = process.communicate(timeout=READ_TIMEOUT_S)
+        output, errors = process.communicate(timeout=READ_ALL_WITHIN_S)
         assert process.returncode == 0, f"kcat could not read {topic}: {errors.decode(errors='replace')}"
         for record in output.split(b" " + end_of_record + b"\n")[:-1]:
             number, read = _parse(record)
