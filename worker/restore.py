@@ -11,7 +11,7 @@ named.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from contracts.decision import decode
@@ -111,13 +111,19 @@ def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSl
 
 
 def stored_records(piece: LogSlice) -> Iterator[Stored]:
-    """The store's records that records of the compacted topics stand for.
+    """The store's records that records of the compacted topics stand for: of each key the last, as compaction would.
+
+    A piece is applied at once or not at all, so nobody could see the others.
 
     Raises DecidedByNewer at what a newer version has written: the last place where that is noticed, if offsets were
     reset and the store was wiped.
     """
-    yield from map(_stored_run, piece.state)
-    yield from map(_stored_internal, piece.internal)
+    yield from map(_stored_run, _last_of_each(piece.state))
+    yield from map(_stored_internal, _last_of_each(piece.internal))
+
+
+def _last_of_each(records: Sequence[Record]) -> Iterable[Record]:
+    return {record.key: record for record in records}.values()
 
 
 def is_copy_of(status: StoreStatus, ends: Ends, log_id: str) -> bool:
