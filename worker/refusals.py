@@ -67,7 +67,9 @@ class _Failures(logging.Filter):
 
 
 def _rank(words: str) -> int:
-    return next((at for at, sign in enumerate(_SAYS_MOST_FIRST) if sign in words), len(_SAYS_MOST_FIRST))
+    says_only_what_it_is = words.isidentifier()
+    found = (at for at, sign in enumerate(_SAYS_MOST_FIRST) if sign in words and not says_only_what_it_is)
+    return next(found, len(_SAYS_MOST_FIRST))
 
 
 def _words(error: Exception) -> str:
