@@ -20,17 +20,13 @@ from projections.workspace import Workspace
 def facts_of(workspace: Workspace, record: RunRecord) -> Facts:
     """All that a run's decision depends on, from where each fact lives."""
     run = record.run
-    unreadable = {own_mark(run.id)} if record.marked else set()
+    own = (own_mark(run.id),) if record.marked else ()
     if run.operation_run_id is None:
-        return Facts(run, unreadable=tuple(sorted(unreadable)))
+        return Facts(run, unreadable=own)
     operation = workspace.operation(run.tenant_id, run.operation_run_id)
     assert operation is not None, "a named operation has a record: the run's link is in it"
-    return Facts(
-        run=run,
-        operation=operation.operation,
-        evidence=tuple(operation.snapshots.values()),
-        unreadable=tuple(sorted(unreadable | operation.unreadable)),
-    )
+    unreadable = tuple(sorted({*own, *operation.unreadable})) if operation.unreadable else own
+    return Facts(run, operation.operation, tuple(operation.snapshots.values()), unreadable)
 
 
 def current_document(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
