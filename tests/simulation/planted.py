@@ -416,6 +416,10 @@ def _forgets_tombstones(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(worker.restore, "stored_records", lambda piece: (w for w in rightly(piece) if w.value is not None))
 
 
+def _restores_the_first_of_each_key(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(worker.restore, "_last_of_each", lambda records: {r.key: r for r in reversed(records)}.values())
+
+
 def _is_restored_when_the_documents_are(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Partition, "is_restored", property(lambda p: p.position.state >= p.ends.high_state))
 
@@ -510,6 +514,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("record lost after a delivery time-out", 8, log=_PassesOverTimeouts),
     Bug("resume from a buffered record after an abort", 48, _goes_on_after_an_abort),
     Bug("stale sequence applied", 1, _applies_equal_sequences),
+    Bug("first record of each key restored", 1, _restores_the_first_of_each_key),
     Bug("tombstone forgotten after a full restore", 23, _forgets_tombstones),
     Bug("revision from batching", 2, _counts_batches),
     Bug("expiry by wall clock", 3, _expires_by_the_clock),
