@@ -132,7 +132,7 @@ class Worker:
         self._unstable_since: float | None = None
         self._trouble = _Trouble()
         self._suspects = Suspects()
-        self._last_batch: list[Batch] = []
+        self._in_hand: list[Batch] = []
         self._turn_began_ms = 0
 
     @property
@@ -203,7 +203,7 @@ class Worker:
         trouble.retry_at = self._clock.monotonic() + delay
         if isinstance(error, RecordTooLarge):
             # Every time brings the culprit nearer: there is no reason to wait longer and longer.
-            for run in self._suspects.refused(self._last_batch):
+            for run in self._suspects.refused(self._in_hand):
                 self._observer.passed_over(run)
         else:
             trouble.backoff_s = min(trouble.backoff_s * 2, BACKOFF_S[1])
@@ -469,7 +469,7 @@ class Worker:
         if not batches:
             return
         assert self._membership is not None
-        self._last_batch = batches
+        self._in_hand = batches
         began = self._clock.monotonic()
         outputs: list[Output] = [output for batch in batches for output in batch.outputs]
         offsets = {k: v for batch in batches for k, v in self._offsets_after(batch).items()}
@@ -488,6 +488,7 @@ class Worker:
             at += len(batch.outputs)
             batch.partition.policies = _policies_after(batch)
             self._suspects.went_through(batch)
+        self._in_hand = []  # let go before the next ones are made: they are most of what is in memory
         self._trouble.backoff_s = BACKOFF_S[0]
         self._observer.stored(self._clock.monotonic() - committed_at)
 

@@ -270,7 +270,7 @@ def _store_first(patch: pytest.MonkeyPatch) -> None:
         assert isinstance(log, SimulatedLog) and worker._membership is not None
         if not batches:
             return
-        worker._last_batch = batches
+        worker._in_hand = batches
         outputs = [output for batch in batches for output in batch.outputs]
         offsets = {k: v for batch in batches for k, v in worker._offsets_after(batch).items()}
         log.begin()
