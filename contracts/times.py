@@ -12,17 +12,27 @@ from functools import lru_cache
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
-CACHED = 16_384
+REMEMBERED = 16_384
 """How many times are remembered in either direction, about 3 MB: a document's are written and read again and again."""
+REMEMBERED_LENGTH = 35
+"""Of a text that is remembered: with nanoseconds and a zone. Longer ones may be of any length."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # without a zone, as the moments that are compared with it
 
 
-@lru_cache(maxsize=CACHED)
 def parse_time(text: str) -> int:
     """Milliseconds since the epoch of an RFC 3339 time with a zone.
 
     Raises ValueError, with what was expected, for anything else (no zone, impossible date, leap second, year 0000).
     """
+    return _remembered(text) if len(text) <= REMEMBERED_LENGTH else _parse(text)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(text: str) -> int:
+    return _parse(text)
+
+
+def _parse(text: str) -> int:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError("expected an RFC 3339 time with a zone, like 2026-11-01T10:00:00Z")
@@ -41,7 +51,7 @@ def parse_time(text: str) -> int:
     return result
 
 
-@lru_cache(maxsize=CACHED)
+@lru_cache(maxsize=REMEMBERED)
 def format_time(at: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ`; the inverse of `parse_time` for whole milliseconds."""
     seconds, milliseconds = divmod(at, 1000)

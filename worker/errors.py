@@ -124,6 +124,17 @@ class RecordTooLarge(ProjectorError):
         super().__init__(f"{topic} does not take {size}{limit}")
 
 
+class BatchSplit(ProjectorError):
+    """A topic takes smaller batches than were sent: what became of each record is not known. Next time they are smaller.
+
+    `size`: of the smallest that was split, in bytes before it was compressed.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"a batch of {size} bytes was split: a topic takes less than when the worker started")
+
+
 class StoreDamaged(ProjectorError):
     """A partition's records in the store contradict each other or cannot be read: a key was lost or changed by hand."""
 

@@ -7,7 +7,7 @@ Six bugs of kafka-python 3.0.12 are worked around, each in one place:
     join forgotten            `KafkaLog._mend_join`: one that changed metadata has caused and that outlasts a poll
     metadata stand still      `worker.kafka_clients`: the loop that refreshes them would end for good
     pause and resume          `CONSUMER_OPTIONS`: `max_poll_records` so large that a fetch is never returned in part
-    commit without flush      `KafkaLog.publish`: flush, then every future, then offsets, then commit
+    commit without flush      `KafkaLog.publish`: every record's future, then offsets, then commit
 
 It also refuses to send some records that Kafka takes and that come in, and to read those with a header name that is not
 UTF-8: `worker.record_batches` does both, and in a third of the time.
@@ -41,7 +41,6 @@ from kafka.errors import (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     SaslAuthenticationFailedError,
-    UnknownError,
 )
 from kafka.protocol.consumer.metadata import ConsumerProtocolSubscription
 from kafka.structs import OffsetAndMetadata
@@ -50,7 +49,7 @@ from contracts.events import Record
 from contracts.topics import Topics
 from projections import rules
 from worker import ports
-from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
+from worker.errors import BatchSplit, Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
 from worker.kafka_clients import Makes, all_or_none, make_client
 from worker.offset_metadata import metadata_of, read_metadata
 from worker.ports import Committed, Ends, LogSlice, Membership, Output
@@ -115,7 +114,7 @@ class BoundedProducer(KafkaProducer):  # type: ignore[misc]  # kafka-python has 
     def send_any(self, output: Output) -> Any:
         """Send a record also where `send` refuses it though Kafka takes it. Returns the future.
 
-        That is one with neither key nor value, or with a header without a value: such can only be dead letters.
+        That is one with neither key nor value, or with a header without a value: such may be ordered to be taken again.
         """
         known = output.key is not None or output.value is not None
         if known and all(value is not None for _, value in output.headers):
@@ -141,17 +140,6 @@ class _Headers(list[tuple[str, bytes]]):
 
     def __bool__(self) -> bool:
         return False
-
-
-class BatchSplit(KafkaError):  # type: ignore[misc]  # as above
-    """A topic takes smaller batches than were sent: what became of the parts is not known of each record.
-
-    `size`: of the smallest that was split, in bytes.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        super().__init__(f"a batch of {size} bytes was split: the topic's max.message.bytes has been lowered")
 
 
 class _HoldAssigned(ConsumerRebalanceListener):  # type: ignore[misc]  # as above
@@ -199,7 +187,7 @@ class KafkaLog:
         read_batches_here()
         self._transactional_id = transactional_id
         self._max_request_bytes = max(MAX_REQUEST_BYTES, letter_bytes)
-        self._batch_bytes = min(batch_bytes, MAX_BATCH_BYTES)
+        self._batch_bytes = self._most_batch_bytes = min(batch_bytes, MAX_BATCH_BYTES)
         self._producer: BoundedProducer | None = None
         self._reading: dict[TopicPartition, int] = {}
         with self._translated(), all_or_none() as make:
@@ -394,12 +382,12 @@ class KafkaLog:
 
     def new_producer(self) -> None:
         self._drop_producer()
+        self._batch_bytes = min(self._batch_bytes * 5 // 4, self._most_batch_bytes)  # a limit may have been raised
         with self._translated():
             producer = make_client(
                 BoundedProducer,
                 transactional_id=self._transactional_id,
                 max_request_size=self._max_request_bytes,
-                batch_size=self._batch_bytes,
                 transaction_timeout_ms=self._settings.transaction_timeout_ms,
                 **PRODUCER_OPTIONS,
                 **self._settings.client_options(),
@@ -428,11 +416,13 @@ class KafkaLog:
         return written
 
     def _write(self, producer: BoundedProducer, outputs: Sequence[Output]) -> Sequence[int]:
+        """Send in batches that are not split; how large these may be is found out where a topic takes less by now."""
         try:
-            return _write(producer, outputs)
+            written = _write(producer, outputs, self._batch_bytes)
         except BatchSplit as error:
-            self._batch_bytes = error.size // 2  # of the next producer
+            self._batch_bytes = error.size // 2
             raise
+        return written
 
     def _drop_producer(self) -> None:
         """Let the old producer go; closing it may hang, so nobody waits for that."""
@@ -466,28 +456,27 @@ class KafkaLog:
                 self._producer.close(timeout=1)
 
 
-def _write(producer: BoundedProducer, outputs: Sequence[Output]) -> list[int]:
-    """Send records and wait until all are written; returns their offsets.
+def _write(producer: BoundedProducer, outputs: Sequence[Output], room: int) -> list[int]:
+    """Send records in batches of up to `room` bytes and wait until all are written; returns their offsets.
 
     Raises RecordTooLarge, whatever else is said: once a record has failed, so do the others of its transaction, and
     even sending them, with errors that have nothing to tell. Raises BatchSplit if a topic takes less at once.
     """
     batches: Sequence[Batch] = ()
     errors: list[KafkaError] = []
-    try:
-        batches = send_batches(producer, outputs)
-        with suppress(UnknownError):  # a batch was too large and is split: the futures know of its parts
-            producer.flush(timeout=CALL_TIMEOUT_MS / 1000)
-    except KafkaError as error:
-        errors.append(error)
     until = time.monotonic() + CALL_TIMEOUT_MS / 1000
     written = [0] * len(outputs)
+    try:
+        batches = send_batches(producer, outputs, room)
+    except KafkaError as error:
+        errors.append(error)
     for batch in batches:
         try:
             first = int(batch.future.get(timeout=max(0.0, until - time.monotonic())).offset)
         except KafkaError as error:
             errors.append(error)
         else:
+            assert first >= 0, "a broker tells where it has put what it has taken"
             for offset, place in enumerate(batch.places, first):
                 written[place] = offset
     for told in errors:

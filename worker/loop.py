@@ -28,6 +28,7 @@ from projections.advance import Input
 from projections.inputs import InputDecoder
 from worker.batch import Batch, Batcher
 from worker.errors import (
+    BatchSplit,
     DecidedByNewer,
     Fenced,
     OffsetOutOfRange,
@@ -202,10 +203,10 @@ class Worker:
         delay = trouble.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
         trouble.retry_at = self._clock.monotonic() + delay
         if isinstance(error, RecordTooLarge):
-            # Every time brings the culprit nearer: there is no reason to wait longer and longer.
+            # Every time brings the culprit nearer, as BatchSplit does what fits: no reason to wait longer and longer.
             for run in self._suspects.refused(self._in_hand):
                 self._observer.passed_over(run)
-        else:
+        elif not isinstance(error, BatchSplit):
             trouble.backoff_s = min(trouble.backoff_s * 2, BACKOFF_S[1])
         if isinstance(error, StoreDamaged):
             trouble.damaged.add(error.partition)

@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from kafka import TopicPartition
-from kafka.errors import CorruptRecordError, MessageSizeTooLargeError
+from kafka.errors import CorruptRecordError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from kafka.producer.future import FutureRecordMetadata
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.default_records import DefaultRecordBatch
@@ -35,6 +35,8 @@ from worker.header_names import RawName
 from worker.ports import Output
 
 MAGIC: Final = 2
+REMEMBERED_LENGTH: Final = 64
+"""Of a header's name that is remembered: a longer one is none that comes again, and may be of any length."""
 _ONE_BYTE: Final = tuple((byte >> 1) ^ -(byte & 1) for byte in range(128))
 """The number that a varint of one byte stands for."""
 
@@ -69,7 +71,8 @@ class ReadRecord(NamedTuple):
 
 
 def read_records(batch: Any) -> Iterator[ReadRecord]:
-    """The records of a kafka-python batch. Raises CorruptRecordError where there is none to be read.
+    """The records of a kafka-python batch. Raises CorruptRecordError where there is none to be read, and whatever
+    decompressing does.
 
     A header name that is not UTF-8 is a `RawName`.
     """
@@ -94,7 +97,8 @@ def read_records(batch: Any) -> Iterator[ReadRecord]:
                 size, at = (small[b], at + 1) if (b := data[at]) < 128 else varint(data, at)
                 if size < 0:
                     raise CorruptRecordError(f"Invalid negative header key size {size}")
-                name = _name(data[at : (at := at + size)])
+                raw = data[at : (at := at + size)]
+                name = _name(raw) if size <= REMEMBERED_LENGTH else _decoded(raw)
                 size, at = (small[b], at + 1) if (b := data[at]) < 128 else varint(data, at)
                 headers.append((name, data[at : (at := at + size)] if size >= 0 else None))
             if at - begin != length or at > len(data) or count < 0:
@@ -109,6 +113,10 @@ def read_records(batch: Any) -> Iterator[ReadRecord]:
 
 @lru_cache(maxsize=1024)
 def _name(raw: bytes) -> str:
+    return _decoded(raw)
+
+
+def _decoded(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -147,27 +155,33 @@ class Batch(NamedTuple):
         return self.future._produce_future is not self.sent.produce_future  # noqa: SLF001
 
 
-def send_batches(producer: Any, outputs: Sequence[Output]) -> list[Batch]:
+def send_batches(producer: Any, outputs: Sequence[Output], room: int) -> list[Batch]:
     """Hand records to a kafka-python producer, each partition's in their order, batch by batch.
 
-    Raises MessageSizeTooLargeError for one that is larger than the producer's `max_request_size`, and whatever
-    adding a partition to the transaction does. Nothing is sent before all batches are made: once one has failed,
+    `room`: how large a batch may be, in bytes before it is compressed; a larger record is alone in its own. Raises
+    MessageSizeTooLargeError for one that is larger than the producer's `max_request_size`, UnknownTopicOrPartitionError,
+    and whatever adding a partition to the transaction does. Nothing is sent before all batches are made: once one has failed,
     kafka-python takes no more, and those that are under way would be lost sight of.
     """
     places: dict[TopicPartition, list[int]] = {}
     for place, output in enumerate(outputs):
         places.setdefault(TopicPartition(output.topic, output.partition), []).append(place)
     for where in places:
-        producer.partitions_for(where.topic)  # as `send` does: without metadata nothing is sent
+        if where.partition not in producer.partitions_for(where.topic):  # it would be waited for in vain
+            raise UnknownTopicOrPartitionError(f"{where.topic} has no partition {where.partition}")
         producer._transaction_manager.maybe_add_partition_to_transaction(where)  # noqa: SLF001
-    filled = [batch for where, its_places in places.items() for batch in _fill(producer, where, outputs, its_places)]
+    filled = [
+        batch for where, its_places in places.items() for batch in _fill(producer, where, outputs, its_places, room)
+    ]
     batches = [batch.queue() for batch in filled]
     producer._sender.wakeup()  # noqa: SLF001
     return batches
 
 
-def _fill(producer: Any, where: TopicPartition, outputs: Sequence[Output], places: Sequence[int]) -> Iterator[_Filling]:
-    limit, room = producer.config["max_request_size"], producer.config["batch_size"]
+def _fill(
+    producer: Any, where: TopicPartition, outputs: Sequence[Output], places: Sequence[int], room: int
+) -> Iterator[_Filling]:
+    limit = producer.config["max_request_size"]
     batch = _Filling(producer, where)
     for place in places:
         record = encode_record(len(batch.places), outputs[place])
@@ -226,7 +240,8 @@ def encode_record(offset_delta: int, output: Output) -> bytes:
     parts += (_NULL,) if value is None else (_varint(len(value)), value)
     parts.append(_varint(len(headers)))
     for name, content in headers:
-        parts.append(_with_length(name.raw) if isinstance(name, RawName) else _encoded_name(name))
+        often = len(name) <= REMEMBERED_LENGTH and not isinstance(name, RawName)
+        parts.append(_encoded_name(name) if often else _with_length(name.encode()))
         parts += (_NULL,) if content is None else (_varint(len(content)), content)
     body = b"".join(parts)
     return _varint(len(body)) + body

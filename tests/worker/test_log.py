@@ -26,9 +26,9 @@ from tests.servers.plugin import MakesKafka, Space
 from tests.servers.ports import RedisServer
 from tests.servers.waiting import wait_until
 from tests.traffic import Message, Sender, run, sender
-from worker.errors import Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
+from worker.errors import BatchSplit, Fenced, KafkaUnreachable, OffsetOutOfRange, RecordTooLarge
 from worker.health import Health
-from worker.kafka import BatchSplit, KafkaLog
+from worker.kafka import KafkaLog
 from worker.logs import silent_events
 from worker.loop import Worker
 from worker.metrics import Metrics
