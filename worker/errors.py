@@ -125,7 +125,7 @@ class RecordTooLarge(ProjectorError):
 
 
 class BatchSplit(ProjectorError):
-    """A topic takes smaller batches than were sent: what became of each record is not known. Next time they are smaller.
+    """A topic takes smaller batches than were sent, so what became of each record is not known.
 
     `size`: of the smallest that was split, in bytes before it was compressed.
     """

@@ -159,9 +159,9 @@ def send_batches(producer: Any, outputs: Sequence[Output], room: int) -> list[Ba
     """Hand records to a kafka-python producer, each partition's in their order, batch by batch.
 
     `room`: how large a batch may be, in bytes before it is compressed; a larger record is alone in its own. Raises
-    MessageSizeTooLargeError for one that is larger than the producer's `max_request_size`, UnknownTopicOrPartitionError,
-    and whatever adding a partition to the transaction does. Nothing is sent before all batches are made: once one has failed,
-    kafka-python takes no more, and those that are under way would be lost sight of.
+    MessageSizeTooLargeError for one that is larger than the producer's `max_request_size`, for a partition that is not
+    there UnknownTopicOrPartitionError, and whatever adding a partition to the transaction does. Nothing is sent before
+    all batches are made: once one has failed, kafka-python takes no more, and those under way would be lost sight of.
     """
     places: dict[TopicPartition, list[int]] = {}
     for place, output in enumerate(outputs):

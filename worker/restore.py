@@ -16,6 +16,7 @@ from typing import Final
 
 from contracts.decision import decode
 from contracts.events import Record
+from contracts.facts import Source
 from contracts.ids import split_internal_key, split_run_key
 from contracts.printable import printable
 from contracts.times import parse_time
@@ -76,7 +77,7 @@ def restore_slices(log: Log, store: Store, clock: Clock, partitions: Sequence[Pa
     asked_at = clock.now_ms()
     slices = log.read(behind) if behind else {}
     _check_age(clock.now_ms(), [p for p in partitions if p.number in behind])
-    return {p.number: _apply_slice(store, asked_at, p, slices.get(p.number)) for p in partitions}
+    return {p.number: _apply_slice(log, store, asked_at, p, slices.get(p.number)) for p in partitions}
 
 
 def _check_age(now: int, partitions: Sequence[Partition]) -> None:
@@ -86,13 +87,17 @@ def _check_age(now: int, partitions: Sequence[Partition]) -> None:
             raise StoreDamaged(partition.number, "its position has become too old to be followed from")
 
 
-def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSlice | None) -> int:
+def _apply_slice(log: Log, store: Store, asked_at: int, partition: Partition, piece: LogSlice | None) -> int:
     before = partition.position
     if piece is None:
         piece = LogSlice((), (), before.state, before.internal)
     after = Position(before.generation, piece.next_state, piece.next_internal)
     if after == before and not partition.is_restored:
         return 0
+    writes = list(stored_records(piece))
+    partition.witness.see(partition.number, (source for write in writes for source in write.sources))
+    believed = [topic for topic in partition.offsets if topic not in partition.reset]
+    partition.doubted = partition.witness.contradicted(log, partition.number, partition.offsets, believed)
     partition.position = after
     if partition.is_restored:
         # Not before: of a restore that is interrupted again and again the rest would grow old and look young.
@@ -101,11 +106,11 @@ def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSl
         partition.number,
         before,
         after,
-        stored_records(piece),
+        writes,
         restoring=not partition.is_restored,
         applied_at=partition.applied_at,
         policy=partition.policies.touched or rules.POLICY,
-        offsets=partition.offsets if partition.is_restored else None,
+        offsets={**partition.offsets, **partition.doubted},  # also for who goes on where this restore is interrupted
     )
     return len(piece.state) + len(piece.internal)
 
@@ -167,7 +172,8 @@ def _stored_run(record: Record) -> StoredRun:
     if document["policy"] > rules.POLICY:
         raise DecidedByNewer(record.partition, "policy", document["policy"], rules.POLICY)
     changed_at = parse_time(document["changed_at"])
-    return StoredRun(key, record.value, document["state"], changed_at, is_unfinished(document))
+    sources = _sources([document["diagnostics"]["inputs"]["restore_run"]])
+    return StoredRun(key, record.value, document["state"], changed_at, is_unfinished(document), sources)
 
 
 def _stored_internal(record: Record) -> StoredInternal:
@@ -176,7 +182,13 @@ def _stored_internal(record: Record) -> StoredInternal:
     key = Key(_kind(kind), tenant, id)
     if record.value is None:
         return StoredInternal(key, None)
-    return StoredInternal(key, record.value, _read(record, INTERNAL, record.value)["due"])
+    value = _read(record, INTERNAL, record.value)
+    facts = [value["operation"], *value["snapshots"]] if key.kind == "operation" else ()
+    return StoredInternal(key, record.value, value["due"], _sources(facts))
+
+
+def _sources(facts: Iterable[Value | None]) -> tuple[Source, ...]:
+    return tuple(Source(**fact["source"]) for fact in facts if fact is not None and fact["source"] is not None)
 
 
 def _read(record: Record, family: Family, value: bytes) -> Value:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
@@ -478,20 +478,19 @@ def test_a_paused_input_is_returned_whole(make_log: MakesLog, send: Sender) -> N
 def test_a_transaction_that_the_broker_ended_is_no_commit(
     make_log: MakesLog, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commit would return as if all were well; that the offsets come before it, and after a flush, shows the error."""
+    """Commit would return as if all were well; that the offsets come before it, and after all is written, shows it."""
     topics = settings.topic_names
     log = make_log(transaction_timeout_ms=1_000)
     membership = take_over(log)
-    producer = log._producer
-    assert producer is not None
-    flush = producer.flush
+    write = worker.kafka._write
 
-    def late(timeout: float | None = None) -> None:
-        flush(timeout)
+    def late(*arguments: Any) -> list[int]:
+        written = write(*arguments)
         wait_until(lambda: log.ends([0])[0].high_state == 2, 20, "the broker ends the transaction with a marker")
+        return written
 
     with monkeypatch.context() as patched:
-        patched.setattr(producer, "flush", late)
+        patched.setattr(worker.kafka, "_write", late)
         with pytest.raises(KafkaError):
             log.publish([output(topics.decision_state)], {(topics.ops, 0): Committed(0, 5)}, membership.token)
     assert values(log) == []
