@@ -44,8 +44,9 @@ check: $(READY)   ## lint, format, types, layers, generated files
 simulate: $(READY)   ## histories with faults by seed; SEEDS=20000, ARGS="--from 1 --jobs 2" or "--seed 17 --trace"
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),3000) $(ARGS)
 
-bench: $(READY)   ## throughput and latency on this machine
-	$(BIN)/python -m tests.bench
+bench: $(READY)   ## speed and memory on this machine, 20 minutes; ARGS="--only catch-up --json FILE --draw FOLDER"
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/bench.txt
+	$(BIN)/python -m tests.bench $(ARGS)
 
 pictures: $(READY)   ## the README's pictures of a terminal, from a real run; needs Java 17, Maven, Redis
 	$(BIN)/python -m tests.pictures
@@ -60,6 +61,7 @@ lock: $(READY)   ## the newest versions that pyproject.toml allows, into require
 	$(BIN)/$(LOCK) --group build --output-file requirements/build.txt
 	$(BIN)/$(LOCK) pyproject.toml --extra demo --extra docker --group dev --output-file requirements/dev.txt \
 		--constraints requirements/run.txt --constraints requirements/build.txt
+	$(BIN)/$(LOCK) --group bench --output-file requirements/bench.txt --constraints requirements/dev.txt
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=...")'

@@ -1,5 +1,11 @@
 # ruff: noqa: T201  a benchmark prints
-"""`make bench`: catch-up beside a null pipeline, and latency. Prints a table; `--json FILE` writes it as well."""
+"""`make bench`: what the worker does, how fast, and what it takes. Prints, and writes JSON.
+
+catch-up    throughput and cost of an event beside null pipelines
+latency     from producing an event to its document, over the rate of events
+large       a million events wait, then are stored: memory, time to go on after a kill, to restore, idle
+steps       the cost of an event by step, in the process itself
+"""
 
 from __future__ import annotations
 
@@ -7,136 +13,86 @@ import argparse
 import json
 import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import redis
-from kafka import KafkaConsumer, KafkaProducer
-
-from contracts.ids import partition_of
-from contracts.topics import Topics
-from tests.bench.latency import measure
-from tests.bench.pipelines import WORKER, CatchUp, Setup, catch_up
-from tests.bench.workload import Workload
-from tests.consistency import check
+from tests.bench import catching_up, large, latency, steps
+from tests.bench.pipelines import Setup
 from tests.servers.backends import kafka_runner, make_kafka, make_redis, redis_runner
-from worker.topics import create_topics
+
+MEASUREMENTS = ("steps", "catch-up", "latency", "large")
 
 
 def main() -> None:
     arguments = _arguments()
-    with tempfile.TemporaryDirectory() as folder:
-        kafka = make_kafka(kafka_runner("auto"), _folder(folder, "kafka"))
-        store = make_redis(redis_runner("auto"), _folder(folder, "redis"))
-        try:
-            kafka.start()
-            store.start()
-            results = _measure(kafka.bootstrap_servers, store.url, arguments)
-        finally:
-            kafka.close()
-            store.close()
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    results: dict[str, Any] = json.loads(arguments.drawn_from.read_text()) if arguments.drawn_from else {}
+    for name in () if arguments.drawn_from else MEASUREMENTS:
+        if name in (arguments.only or MEASUREMENTS):
+            print(f"{name}:")
+            results[name] = _measure(name, arguments)
+            if arguments.json is not None:
+                arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    if arguments.draw is not None:
+        from tests.bench.drawing import draw  # matplotlib is there for `make bench` alone
+
+        for path in draw(results, arguments.draw):
+            print(f"drawn: {path}")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--only", action="append", choices=MEASUREMENTS, help="may be there more than once")
+    parser.add_argument("--events", type=int, default=200_000, help="of a backlog that is caught up with")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rate", type=int, default=200, help="events a second, for latency")
-    parser.add_argument("--seconds", type=int, default=30, help="how long latency is measured")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rate", type=int, action="append", help="events a second, for latency; more than once")
+    parser.add_argument("--seconds", type=int, default=30, help="how long latency is measured at each rate")
+    parser.add_argument("--large-events", type=int, default=1_000_000)
+    parser.add_argument("--json", type=Path, help="a file to write the results into")
+    parser.add_argument("--draw", type=Path, help="a folder to draw the pictures into")
+    parser.add_argument("--drawn-from", type=Path, help="results as --json wrote them: nothing is measured")
     return parser.parse_args()
 
 
-def _folder(parent: str, name: str) -> Path:
-    path = Path(parent, name)
-    path.mkdir()
-    return path
+def _measure(name: str, arguments: argparse.Namespace) -> Any:
+    if name == "steps":
+        return steps.measure()
+    if name == "catch-up":
+        return _on_servers(lambda k, r: catching_up.measure(k, r, arguments.events, arguments.rounds))
+    if name == "large":
+        return _on_servers(lambda k, r: large.measure(k, r, arguments.large_events))
+    rates = arguments.rate or [50, 500]
+    return _on_servers(lambda k, r: _latencies(k, r, rates, arguments.seconds))
 
 
-def _measure(kafka: str, store: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    results: dict[str, Any] = {"events": arguments.events}
-    worker: list[CatchUp] = []
-    null: list[CatchUp] = []
-    for n in range(arguments.rounds):
-        setup = _prepared(kafka, store, f"worker{n}", arguments.events)
-        worker.append(catch_up(setup, arguments.events, *WORKER))
-        if n == 0:
-            print(f"  checked: {check(setup.settings(), timeout_s=300).outcomes}")
-        shape = _shape_of(setup, arguments.events)
-        setup = _prepared(kafka, store, f"null{n}", arguments.events)
-        null.append(catch_up(setup, arguments.events, "-m", "tests.bench.null_pipeline", json.dumps(shape)))
-    for name, runs in (("worker", worker), ("null pipeline", null)):
-        results[name] = _row(name, runs)
-    ratio = results["worker"]["events_per_s"][1] / results["null pipeline"]["events_per_s"][1]
-    print(f"ratio of medians, worker to null pipeline: {ratio:.2f}")
-    results["ratio"] = round(ratio, 3)
-    setup = Setup(kafka, store, "latency")
-    create_topics(setup.settings(), setup.partitions, 1)
-    for name, latencies in zip(("consumer", "Redis"), measure(setup, arguments.rate, arguments.seconds), strict=True):
-        cuts = statistics.quantiles(latencies, n=100)
-        results[f"latency_{name.lower()}_ms"] = {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
-        print(f"produce to {name:<8} at {arguments.rate}/s: p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms")
+def _on_servers(measurement: Callable[[str, str], Any]) -> Any:
+    """With a Kafka and a Redis of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, name) for name in ("kafka", "redis")]
+        for path in paths:
+            path.mkdir()
+        kafka, store = make_kafka(kafka_runner("auto"), paths[0]), make_redis(redis_runner("auto"), paths[1])
+        try:
+            kafka.start()
+            store.start()
+            return measurement(kafka.bootstrap_servers, store.url)
+        finally:
+            kafka.close()
+            store.close()
+
+
+def _latencies(kafka: str, store: str, rates: list[int], seconds: int) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    for rate in rates:
+        setup = Setup(kafka, store, f"latency{rate}").create()
+        row: dict[str, Any] = {}
+        for name, values in zip(("consumer", "redis"), latency.measure(setup, rate, seconds), strict=True):
+            cuts = statistics.quantiles(values, n=1000)
+            row[name] = {"p50": round(cuts[499], 1), "p99": round(cuts[989], 1), "p999": round(cuts[998], 1)}
+            row[name]["quantiles"] = [round(cut, 2) for cut in cuts[9::10]]
+            print(f"produce to {name:<8} at {rate}/s: p50 {row[name]['p50']} ms, p99 {row[name]['p99']} ms")
+        results[str(rate)] = row
     return results
-
-
-def _row(name: str, runs: list[CatchUp]) -> dict[str, Any]:
-    def spread(values: list[float]) -> tuple[float, float, float]:
-        return round(min(values), 1), round(statistics.median(values), 1), round(max(values), 1)
-
-    rates, cpu, peak = (spread([getattr(r, f) for r in runs]) for f in ("rate", "cpu_us", "peak_mb"))
-    print(
-        f"{name:<14} {rates[1]:>8.0f} events/s ({rates[0]:.0f} to {rates[2]:.0f})   "
-        f"{cpu[1]:>5.0f} µs CPU an event ({cpu[0]:.0f} to {cpu[2]:.0f})   {peak[1]:>4.0f} MB peak"
-    )
-    return {"events_per_s": rates, "cpu_us": cpu, "peak_mb": peak}
-
-
-def _prepared(kafka: str, store: str, name: str, events: int) -> Setup:
-    """Topics with a backlog, and an empty Redis."""
-    setup = Setup(kafka, store, name)
-    redis.Redis.from_url(store).flushall()
-    create_topics(setup.settings(), setup.partitions, 1)
-    producer = KafkaProducer(bootstrap_servers=kafka, linger_ms=20, batch_size=1 << 18, acks="all")
-    for event in Workload(setup.topics).events(events):
-        producer.send(
-            event.topic,
-            key=event.key.encode(),
-            value=event.value,
-            headers=event.headers,
-            partition=partition_of(event.key, setup.partitions, "murmur2"),
-        )
-    producer.flush()
-    producer.close()
-    return setup
-
-
-def _shape_of(setup: Setup, events: int) -> dict[str, list[float]]:
-    """What the worker wrote: topic of the null pipeline → records per event, bytes per record."""
-    other = Topics(setup.name.replace("worker", "null"))
-    shape = {}
-    for role in ("decision_state", "internal", "decision_changes"):
-        values = _values(setup, getattr(setup.topics, role))
-        assert values, f"{role} is empty"
-        shape[getattr(other, role)] = [len(values) / events, statistics.mean(map(len, values))]
-    changes = _values(setup, setup.topics.decision_changes)
-    print(f"  {setup.name}: {len(changes) / events:.2f} changes an event, shape {json.dumps(list(shape.values()))}")
-    return shape
-
-
-def _values(setup: Setup, topic: str) -> list[bytes]:
-    consumer = KafkaConsumer(
-        topic,
-        bootstrap_servers=setup.kafka,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        consumer_timeout_ms=1500,
-    )
-    try:
-        return [record.value or b"" for record in consumer]
-    finally:
-        consumer.close()
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from multiprocessing.connection import Connection
 
 import redis
 from kafka import KafkaConsumer, KafkaProducer
 
-from contracts.ids import partition_of
-from tests.bench.pipelines import WORKER, Setup, running
-from tests.bench.workload import Workload
+from tests.bench.pipelines import WORKER, Setup, running, send
+from tests.bench.workload import Event, Workload
 from tests.servers.waiting import wait_until
 
 Times = dict[str, float]
@@ -23,71 +24,66 @@ Times = dict[str, float]
 
 def measure(setup: Setup, rate: int, seconds: int) -> tuple[list[float], list[float]]:
     """Latencies in ms: to the consumer, to Redis. The first second is left out."""
-    context = multiprocessing.get_context("spawn")
-    count = rate * seconds
-    workload = Workload(setup.topics)
-    events = [workload.single(n) for n in range(count)]
-    parts = {e.run: partition_of(e.key, setup.partitions, "murmur2") for e in events}
-    keys = {f"{setup.name}:{{{parts[e.run]}}}:run:{e.key}/{e.run}": e.run for e in events}
     with running(setup, *WORKER):
-        _wait_until_ready(setup)
-        readers = []
-        for target, arguments in ((_read_kafka, (setup, count)), (_read_redis, (setup, keys))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
-            process.start()
-            ours.recv()
-            readers.append((process, ours))
-        sent = _send(setup, events, rate)
-        seen: list[Times] = [connection.recv() for _, connection in readers]
-        for process, _ in readers:
-            process.join()
-    measured = events[rate:]
-    return tuple([(times[e.run] - sent[e.run]) * 1000 for e in measured] for times in seen)  # type: ignore[return-value]
+        wait_until(setup.is_ready, 60, "the worker to run")
+        return measure_running(setup, rate, seconds, first=0)
 
 
-def _wait_until_ready(setup: Setup) -> None:
-    client = redis.Redis.from_url(setup.redis)
-    names = [f"{setup.name}:{{{p}}}:position" for p in range(setup.partitions)]
-    wait_until(lambda: all(client.hget(n, "status") == b"ready" for n in names), 60, "the worker to run")
+def measure_running(setup: Setup, rate: int, seconds: int, *, first: int) -> tuple[list[float], list[float]]:
+    """The same with a worker that is there already. `first`: the number of the first of the restores that are begun."""
+    context = multiprocessing.get_context("spawn")
+    workload = Workload(setup.topics)
+    events = [workload.single(first + n) for n in range(rate * seconds)]
+    keys = {f"{setup.name}:{{{setup.partition(e.key)}}}:run:{e.key}/{e.run}": e.run for e in events}
+    readers = []
+    for target, arguments in ((_read_kafka, (setup, set(keys.values()))), (_read_redis, (setup, keys))):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
+        process.start()
+        ours.recv()
+        readers.append((process, ours))
+    sent = _send(setup, events, rate)
+    seen: list[Times] = [connection.recv() for _, connection in readers]
+    for process, _ in readers:
+        process.join()
+    to_kafka, to_redis = ([(times[e.run] - sent[e.run]) * 1000 for e in events[rate:]] for times in seen)
+    return to_kafka, to_redis
 
 
-def _send(setup: Setup, events: list, rate: int) -> Times:  # type: ignore[type-arg]
-    producer = KafkaProducer(bootstrap_servers=setup.kafka, linger_ms=0, acks="all")
+def _send(setup: Setup, events: Sequence[Event], rate: int) -> Times:
     sent: Times = {}
-    began = time.monotonic()
-    for n, event in enumerate(events):
-        pause = began + n / rate - time.monotonic()
-        if pause > 0:
-            time.sleep(pause)
-        sent[event.run] = time.time()
-        producer.send(
-            event.topic,
-            key=event.key.encode(),
-            value=event.value,
-            headers=event.headers,
-            partition=partition_of(event.key, setup.partitions, "murmur2"),
-        )
-    producer.flush()
+    with closing(KafkaProducer(bootstrap_servers=setup.kafka, linger_ms=0, acks="all")) as producer:
+        began = time.monotonic()
+        for n, event in enumerate(events):
+            pause = began + n / rate - time.monotonic()
+            if pause > 0:
+                time.sleep(pause)
+            sent[event.run] = time.time()
+            send(setup, producer, event)
+        producer.flush()
     return sent
 
 
-def _read_kafka(setup: Setup, count: int, answer: Connection) -> None:
-    consumer = KafkaConsumer(
-        setup.topics.decision_state,
-        bootstrap_servers=setup.kafka,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=50,
-    )
-    consumer.poll(1000)
-    answer.send("ready")
-    seen: Times = {}
-    while len(seen) < count:
-        for records in consumer.poll(100).values():
-            now = time.time()
-            for record in records:
-                seen.setdefault(record.key.decode().partition("/")[2], now)
+def _read_kafka(setup: Setup, runs: set[str], answer: Connection) -> None:
+    with closing(
+        KafkaConsumer(
+            setup.topics.decision_state,
+            bootstrap_servers=setup.kafka,
+            isolation_level="read_committed",
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=50,
+        )
+    ) as consumer:
+        consumer.poll(1000)
+        answer.send("ready")
+        seen: Times = {}
+        while len(seen) < len(runs):
+            for records in consumer.poll(100).values():
+                now = time.time()
+                for record in records:
+                    run = record.key.decode().partition("/")[2]
+                    if run in runs:
+                        seen.setdefault(run, now)
     answer.send(seen)
 
 
