@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json as jsons
 import os
 import sys
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 STANDARD_OUTPUT: Final = Path("-")
 PRIVATE: Final = 0o600
 """The file holds a tenant's data: only who made it may read it."""
+
+
+LONGEST_NAME: Final = 200
+"""Characters of the file's name if none is given: file systems take 255 bytes, and the file beside it has more."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,24 +52,38 @@ def incident(
     `decide FILE` decides from it on any machine, `decide --explain FILE` says why, `decide --history FILE` tells what
     each record did. Nothing is written but the file. The tenant's partition of each topic is read once.
 
-    Exit 1 if nothing is known of such a run.
+    Exit 1 if nothing is known of such a run: then no file is written.
     """
+    from contracts.incident import RECORDS_OF
     from worker.cli.explain import check_identifier
     from worker.operators.incident import Gatherer
     from worker.settings import load_settings
 
     for name, id in (("TENANT", tenant), ("RUN", run)):
         check_identifier(name, id)
-    file = output or Path(f"incident-{tenant}-{run}.json")
+    file = output or Path(default_name(tenant, run))
     if file != STANDARD_OUTPUT and file.exists() and not force:
         raise typer.BadParameter(f"{file} is there already: --force replaces it", param_hint="--output")
     gatherer = Gatherer(load_settings(), tenant, run, time.time_ns() // 1_000_000)
     with interrupted(lambda: "no file was written"), _progress() as tell:
         found = gatherer.gather(tell)
-    known = found["document"] is not None or any(found[what] for what in ("inputs", "documents", "dead_letters"))
-    _write(file, jsons.dumps(found, indent=1, default=str))
-    say(_words(file, found) if known else f"nothing is known of restore run {run} of tenant {tenant}")
+    known = bool(found["store"]["records"]) or any(found[what] for what in RECORDS_OF)
+    if known or file == STANDARD_OUTPUT:
+        _write(file, jsons.dumps(found, indent=1, default=str))
+    unknown = f"nothing is known of restore run {run} of tenant {tenant}"
+    if not known and file != STANDARD_OUTPUT:
+        unknown += f": {file} is not written"
+    say(_words(file, found) if known else unknown)
     raise typer.Exit(0 if known else 1)
+
+
+def default_name(tenant: str, run: str) -> str:
+    """The file's name if none is given: ids that are too long for one are cut, and told apart by a hash of both."""
+    name = f"incident-{tenant}-{run}.json"
+    if len(name) <= LONGEST_NAME:
+        return name
+    both = hashlib.sha256(f"{tenant}/{run}".encode()).hexdigest()
+    return f"incident-{tenant[:64]}-{run[:64]}-{both[:16]}.json"
 
 
 def _write(file: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from tests.servers.waiting import wait_until
 from tests.traffic import Message, operation, run, snapshot
 from tests.traffic import encode as as_json
 from tests.worker.cli.conftest import Command, Result
+from worker.cli.incident import default_name
 from worker.settings import PREFIX
 
 SECRET = "hush-hush"
@@ -135,6 +136,22 @@ def test_of_a_run_that_nobody_knows_there_is_nothing_to_tell(incident: Incident,
     assert result.code == 1
     assert f"nothing is known of restore run rr-unknown of tenant {tenant}" in result.err
     assert json.loads(result.out)["document"] is None
+
+
+def test_of_a_run_that_nobody_knows_no_file_is_written(incident: Incident, tenant: str, tmp_path: Path) -> None:
+    file = tmp_path / "nothing.json"
+    result = incident(tenant, "rr-unknown", "--output", str(file))
+    assert result.code == 1
+    assert result.err.endswith(f"of restore run rr-unknown of tenant {tenant}: {file} is not written\n")
+    assert list(tmp_path.glob("*nothing*")) == []
+
+
+def test_the_longest_ids_make_a_name_that_a_file_can_have() -> None:
+    long = "t" * 128
+    names = {default_name(long, f"{'r' * 127}{end}") for end in "ab"}
+    assert len(names) == 2
+    assert max(map(len, names)) < 200
+    assert default_name("acme", "rr-1") == "incident-acme-rr-1.json"
 
 
 def test_a_file_that_is_there_is_not_replaced_unasked(incident: Incident, tmp_path: Path, tenant: str) -> None:
