@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -27,6 +28,7 @@ from worker.cli.output import Json, print_json
 from worker.errors import Interrupted, ProjectorError
 
 if TYPE_CHECKING:
+    from contracts.orders import Trail
     from worker.operators.edits import Edit
     from worker.operators.letterbox import Letterbox
     from worker.operators.letters import Entry, Handled, Selection
@@ -61,6 +63,28 @@ Header = Annotated[
 ]
 Anyway = Annotated[bool, typer.Option("--anyway", help="Also what this version would set aside again.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until the workers have taken them.")]
+
+
+def _request(value: str | None) -> str | None:
+    from contracts.orders import request_began_ms
+
+    if value is not None:
+        try:
+            request_began_ms(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    return value
+
+
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        callback=_request,
+        help="Go on with this request, which was interrupted; with the same other options.",
+        show_default=False,
+    ),
+]
 Why = Annotated[str, typer.Option("--why", callback=short, help="Why, in a sentence: it is kept with what was done.")]
 
 
@@ -80,6 +104,7 @@ def redrive(
     again: Again = False,
     anyway: Anyway = False,
     rate: Rate = None,
+    resume: Resume = None,
     why: Why = "",
     actor: Actor = None,
     dry_run: DryRun = False,
@@ -95,19 +120,20 @@ def redrive(
     the letter's name and the edited value: `jq -c '.value |= (fromjson | .status = "completed" | tojson)'`.
 
     A letter is redriven once, unless --again. What would be set aside again is not sent, unless --anyway, and stays
-    open. A record that is older than what is known by now changes nothing. After Ctrl-C the same command goes on.
+    open. A record that is older than what is known by now changes nothing. After Ctrl-C it is said how to go on.
 
     Exit 1 when letters were left out or set aside again.
     """
     from worker.operators import redrive as core
     from worker.operators.letterbox import Letterbox
+    from worker.operators.orders import new_trail
     from worker.operators.pace import Pace
     from worker.operators.redrive import Judge, Redriven
 
     settings, wanted = _asked(letters, every, reason, tenant, topic, since, until)
     edits = _edits(letters, edited, through, header)
     with Letterbox(settings) as box:
-        choice = Choice(box, letters, wanted, again=again)
+        choice = Choice(box, letters, wanted, again=again, resumed=resume)
         judge = Judge(settings, box.partitions)
         if dry_run or not yes:
             plan = Redriven()
@@ -116,9 +142,12 @@ def redrive(
             if dry_run:
                 _tell_plan(plan, json=json)
                 raise typer.Exit(1 if plan.left else 0)
-            _confirm("Redrive", plan.sent.total(), plan)
-        done = _Done(settings, box, why, actor)
-        with done.writing(choice.offsets, "letters redriven") as (writer, tell):
+            if not _confirmed("Redrive", plan.sent.total(), plan):
+                if json:
+                    print_json(_redriven_json(None, plan, None))
+                raise typer.Exit(1 if plan.left else 0)
+        done = _Done(settings, box, new_trail(why, actor, resume))
+        with done.writing(choice, "letters redriven") as (writer, tell):
             pace = Pace(rate)
             core.redrive(choice.entries(tell), judge, edits, writer, done.redriven, anyway=anyway, wait=pace.wait)
         again_set_aside = None if no_wait else done.wait()
@@ -136,6 +165,7 @@ def dismiss(
     since: Since = None,
     until: Until = None,
     every: Every = False,
+    resume: Resume = None,
     why: Why,
     actor: Actor = None,
     dry_run: DryRun = False,
@@ -148,10 +178,11 @@ def dismiss(
     """
     from worker.operators import redrive as core
     from worker.operators.letterbox import Letterbox
+    from worker.operators.orders import new_trail
 
     settings, wanted = _asked(letters, every, reason, tenant, topic, since, until)
     with Letterbox(settings) as box:
-        choice = Choice(box, letters, wanted, again=False)
+        choice = Choice(box, letters, wanted, again=False, resumed=resume)
         if dry_run or not yes:
             plan: Counter[str] = Counter()
             with bar("letters looked at", choice.offsets) as tell:
@@ -159,9 +190,12 @@ def dismiss(
             if dry_run:
                 _tell_dismissed("would be dismissed", plan, json=json)
                 raise typer.Exit
-            _confirm("Dismiss", plan.total(), None)
-        done = _Done(settings, box, why, actor)
-        with done.writing(choice.offsets, "letters dismissed") as (writer, tell):
+            if not _confirmed("Dismiss", plan.total(), None):
+                if json:
+                    _tell_dismissed("dismissed", plan, json=json)
+                raise typer.Exit
+        done = _Done(settings, box, new_trail(why, actor, resume))
+        with done.writing(choice, "letters dismissed") as (writer, tell):
             core.dismiss(choice.entries(tell), writer, done.dismissed)
         _tell_dismissed("dismissed", done.dismissed, json=json)
 
@@ -169,14 +203,21 @@ def dismiss(
 class Choice:
     """The letters that a command line asks for, those of a partition in their order; `entries` may be had again.
 
+    Those that `resumed` has handled, an invocation that is gone on with, are left out.
+
     Raises NoLetter, NotOpen, and what the letterbox raises.
     """
 
-    def __init__(self, box: Letterbox, names: Sequence[str], wanted: Selection, *, again: bool) -> None:
+    def __init__(
+        self, box: Letterbox, names: Sequence[str], wanted: Selection, *, again: bool, resumed: str | None
+    ) -> None:
         self._box = box
         self._wanted = wanted
         self._again = again
-        self._named = [found(box, place) for place in sorted({parse_place(name) for name in names})]
+        self._past: Handled | None = None if resumed is None else box.handled_by(resumed)
+        self._by_name = bool(names)
+        named = [found(box, place) for place in sorted({parse_place(name) for name in names})]
+        self._named = [entry for entry in named if not self._is_past(entry)]
         self._handled: Handled | None = None
         if self._named and not again:
             self._refuse_handled()
@@ -184,19 +225,27 @@ class Choice:
     @property
     def offsets(self) -> int:
         """How many offsets of the dead-letter topic `entries` goes through."""
-        return len(self._named) or self._box.to_read(self._wanted)
+        return len(self._named) if self._by_name else self._box.to_read(self._wanted)
+
+    @property
+    def goes_on_by_itself(self) -> bool:
+        """Whether the same command line, without more, chooses what is left of it after an interruption."""
+        return not self._by_name and not self._again
 
     def entries(self, tell: Callable[[int], None]) -> Iterator[Entry]:
         """`tell` hears how far it has come."""
-        if self._named:
+        if self._by_name:
             for entry in self._named:
                 yield entry
             return
         if self._handled is None and not self._again:
             self._handled = self._box.handled(self._wanted)
         for entry in self._box.entries(self._wanted, tell):
-            if self._handled is None or entry.place not in self._handled:
+            if (self._handled is None or entry.place not in self._handled) and not self._is_past(entry):
                 yield entry
+
+    def _is_past(self, entry: Entry) -> bool:
+        return self._past is not None and entry.place in self._past
 
     def _refuse_handled(self) -> None:
         from worker.cli.letters_screen import done_words
@@ -205,37 +254,42 @@ class Choice:
         handled = [(entry.place, told[-1]) for entry in self._named if (told := handlings[entry.place])]
         if handled:
             done = [f"{place} was {done_words(handling)}" for place, handling in handled]
-            raise NotOpen("\n".join([*done, "`restore-projector deadletters redrive --again` redrives it once more"]))
+            hint = "`--resume` goes on with a request that was interrupted; `redrive --again` redrives them once more"
+            raise NotOpen("\n".join([*done, hint]))
 
 
 class _Done:
     """What a command has done, for its end and for an interruption."""
 
-    def __init__(self, settings: Settings, box: Letterbox, why: str, actor: str | None) -> None:
-        from worker.operators.orders import OrderWriter, new_trail
+    def __init__(self, settings: Settings, box: Letterbox, trail: Trail) -> None:
+        from worker.operators.orders import OrderWriter
         from worker.operators.redrive import Redriven
 
         self._settings = settings
         self._box = box
-        self.trail = new_trail(why, actor)
+        self.trail = trail
         self.redriven = Redriven()
         self.dismissed: Counter[str] = Counter()
         self._letters = box.ends()
         self._writer = OrderWriter(settings, self.trail)
 
     @contextmanager
-    def writing(self, total: int, what: str) -> Iterator[tuple[OrderWriter, Callable[[int], None]]]:
+    def writing(self, choice: Choice, what: str) -> Iterator[tuple[OrderWriter, Callable[[int], None]]]:
         """Until all is written. After Ctrl-C, what was handed over is written, and it is said how to go on."""
         with self._writer as writer:
             try:
-                with bar(what, total) as tell:
+                with bar(what, choice.offsets) as tell:
                     yield writer, tell
                     writer.flush()
             except KeyboardInterrupt:
                 writer.flush()
                 written = writer.written.total()
-                words = f"interrupted: {_letters(written)} handled; the same command goes on with the others"
-                raise Interrupted(words) from None
+                same = "the same command" if choice.goes_on_by_itself else self._resuming
+                raise Interrupted(f"interrupted: {_letters(written)} handled; {same} goes on with the others") from None
+
+    @property
+    def _resuming(self) -> str:
+        return f"the same command with --resume {self.trail.request}"
 
     def wait(self) -> Kept:
         """Until the workers have taken the orders; what was set aside again."""
@@ -283,14 +337,15 @@ def _edits(letters: Sequence[str], edited: Path | None, through: str | None, hea
     return made
 
 
-def _confirm(verb: str, count: int, plan: Redriven | None) -> None:
-    """Ask; ends the command with exit code 1 if it is not wanted, and with 0 if there is nothing to do."""
+def _confirmed(verb: str, count: int, plan: Redriven | None) -> bool:
+    """Ask, on standard error; False if there is nothing to do. A no ends the command with exit code 1."""
     if plan is not None:
-        _tell_left(plan, "would be set aside again, and stay open; --anyway sends them")
+        _tell_left(plan, "would be set aside again, and stay open; --anyway sends them", sys.stderr)
     if not count:
         say("there is no such letter")
-        raise typer.Exit(1 if plan is not None and plan.left else 0)
+        return False
     ask(f"{verb} {_letters(count)}?", yes=False)
+    return True
 
 
 def _tell_plan(plan: Redriven, *, json: bool) -> None:
@@ -304,9 +359,7 @@ def _tell_plan(plan: Redriven, *, json: bool) -> None:
 def _tell_redriven(done: _Done, again: Kept | None, *, json: bool) -> None:
     redriven = done.redriven
     if json:
-        told = None if again is None else _kept_json(again)
-        sent = {"request": done.trail.request, "sent": dict(redriven.sent.most_common())}
-        print_json({**sent, "set_aside_again": told, **_left_json(redriven)})
+        print_json(_redriven_json(done.trail.request, redriven, again))
         return
     print(f"{_letters(redriven.sent.total())} redriven{_by_reason(redriven.sent)}.")
     if again is not None and redriven.sent:
@@ -316,20 +369,27 @@ def _tell_redriven(done: _Done, again: Kept | None, *, json: bool) -> None:
     _tell_left(redriven, "left out, as they would be set aside again; --anyway sends them")
 
 
-def _tell_left(redriven: Redriven, unreadable: str) -> None:
-    _tell_kept(redriven.unreadable, unreadable)
-    _tell_kept(redriven.impossible, "cannot be redriven, and stay open")
+def _redriven_json(request: str | None, redriven: Redriven, again: Kept | None) -> dict[str, Any]:
+    """`request`: None where there was nothing to be sent."""
+    told = None if again is None else _kept_json(again)
+    sent = {"request": request, "sent": dict(redriven.sent.most_common())}
+    return {**sent, "set_aside_again": told, **_left_json(redriven)}
 
 
-def _tell_kept(kept: Kept, words: str) -> None:
+def _tell_left(redriven: Redriven, unreadable: str, to: TextIO | None = None) -> None:
+    _tell_kept(redriven.unreadable, unreadable, to)
+    _tell_kept(redriven.impossible, "cannot be redriven, and stay open", to)
+
+
+def _tell_kept(kept: Kept, words: str, to: TextIO | None = None) -> None:
     """How many, and the first of them."""
     if not len(kept):
         return
-    print(f"{len(kept):,} {words}{_by_reason(kept.reasons)}:")
+    print(f"{len(kept):,} {words}{_by_reason(kept.reasons)}:", file=to)
     for name, detail in kept.first:
-        print(f"  {name}  {printable(detail)}")
+        print(f"  {name}  {printable(detail)}", file=to)
     if len(kept) > len(kept.first):
-        print(f"  … and {len(kept) - len(kept.first):,} more")
+        print(f"  … and {len(kept) - len(kept.first):,} more", file=to)
 
 
 def _tell_dismissed(words: str, dismissed: Counter[str], *, json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Self
 
 from contracts.commands import CommandDecoder
 from contracts.events import Record
+from contracts.orders import request_began_ms
 from worker.operators.letters import Entry, Handled, Handling, Place, Selection, read_handling
 from worker.operators.log import CLOCKS_MS, LogReader, Part
 from worker.reading import partition_count
@@ -84,6 +85,14 @@ class Letterbox:
             if place in found:
                 found[place].append(handling)
         return found
+
+    def handled_by(self, request: str) -> Handled:
+        """Which letters an invocation of a command has handled so far. Raises ValueError for what is no request."""
+        handled = Handled({number: (part.start, part.end) for number, part in self._bounds.items()})
+        for place, handling in self._handlings(self._bounds, request_began_ms(request)):
+            if handling.request == request:
+                handled.add(place)
+        return handled
 
     def ends(self) -> dict[int, int]:
         """Where the partitions end now."""

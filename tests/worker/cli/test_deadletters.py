@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -345,6 +346,54 @@ def test_after_ctrl_c_the_same_command_goes_on_and_no_letter_is_ordered_twice(
         site.wait_for_state(tenant, f"rr-{number}", "completed_proof_incomplete")
     ordered = [dict(r.headers)["letter"] for r in site.read(site.send.topics.ops) if r.key == tenant.encode()]
     assert len(ordered) == len(set(ordered)) == count
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["named", "again"])
+def test_after_ctrl_c_what_is_said_goes_on_with_named_letters_and_with_those_once_more(
+    letters: Letters, site: Live, tenant: str, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    names = set_aside(letters, site, tenant, *(message(broken(tenant, f"rr-{n}"), site.send.topics) for n in range(3)))
+    chosen = ("--tenant", tenant, "--again") if again else names
+    call = ("redrive", *chosen, "--through", MEND, "--yes", "--json")
+    if again:
+        assert letters(*call).code == 0
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(OrderWriter, "send", _once(OrderWriter.send))
+        stopped = letters(*call)
+    said = re.search(r": 1 dead letter handled; the same command with (--resume) (\w{32}) goes on", stopped.err)
+    assert said is not None, stopped.err
+
+    gone_on = letters(*call, *said.groups())
+    assert gone_on.code == 0, gone_on.err
+    assert json.loads(gone_on.out)["request"] == said[2]
+    assert json.loads(gone_on.out)["sent"] == {"schema_violation": 2}
+    ordered = [dict(r.headers) for r in site.read(site.send.topics.ops) if r.key == tenant.encode()]
+    ours = [headers["letter"] for headers in ordered if headers["request"] == said[2].encode()]
+    assert len(ours) == len(set(ours)) == 3
+    assert json.loads(letters(*call, *said.groups()).out)["sent"] == {}
+
+
+def _once(send: Callable[[OrderWriter, Any], None]) -> Callable[[OrderWriter, Any], None]:
+    """Ctrl-C instead of the second order."""
+    sent = 0
+
+    def sending(writer: OrderWriter, order: Any) -> None:
+        nonlocal sent
+        sent += 1
+        if sent == 2:
+            raise KeyboardInterrupt
+        send(writer, order)
+
+    return sending
+
+
+def test_with_json_only_json_is_written_also_where_somebody_is_asked(letters: Letters, site: Live, tenant: str) -> None:
+    set_aside(letters, site, tenant, message(broken(tenant), site.send.topics))
+    left = letters("redrive", "--tenant", tenant, "--json")
+    assert (left.code, json.loads(left.out)["would_be_set_aside"]["reasons"]) == (1, {"schema_violation": 1})
+    assert "stay open" in left.err
+    nothing = letters("dismiss", "--tenant", "t-nobody", "--why", "of no use", "--json")
+    assert (nothing.code, json.loads(nothing.out)) == (0, {"dismissed": {}})
 
 
 def test_on_a_terminal_the_list_fits_80_columns(letters: Letters, site: Live, tenant: str) -> None:
