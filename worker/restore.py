@@ -21,7 +21,7 @@ from contracts.ids import split_internal_key, split_run_key
 from contracts.printable import printable
 from contracts.times import parse_time
 from projections import rules
-from projections.formats import DOCUMENT, INTERNAL, Family, NewerFormat, Value, upgraded
+from projections.formats import DOCUMENT, INTERNAL, NewerFormat, Value, upgraded
 from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import is_unfinished
 from worker.errors import DecidedByNewer, StoreDamaged
@@ -164,25 +164,47 @@ def _why_in_full(status: StoreStatus | None, ends: Ends, log_id: str, now: int) 
 
 
 def _stored_run(record: Record) -> StoredRun:
-    assert record.key is not None, "every record of a compacted topic has a key"
-    key = Key("run", *split_run_key(record.key.decode()))
-    if record.value is None:
-        return StoredRun(key, None)
-    document = _read(record, DOCUMENT, record.value)
-    if document["policy"] > rules.POLICY:
-        raise DecidedByNewer(record.partition, "policy", document["policy"], rules.POLICY)
-    changed_at = parse_time(document["changed_at"])
-    sources = _sources([document["diagnostics"]["inputs"]["restore_run"]])
-    return StoredRun(key, record.value, document["state"], changed_at, is_unfinished(document), sources)
+    try:
+        stored, policy = decoded_run(record)
+    except NewerFormat as error:
+        raise _refused(record, error) from error
+    if policy > rules.POLICY:
+        raise DecidedByNewer(record.partition, "policy", policy, rules.POLICY)
+    return stored
 
 
 def _stored_internal(record: Record) -> StoredInternal:
-    assert record.key is not None, "every record of a compacted topic has a key"
-    kind, tenant, id = split_internal_key(record.key.decode())
-    key = Key(_kind(kind), tenant, id)
+    try:
+        return decoded_internal(record)
+    except NewerFormat as error:
+        raise _refused(record, error) from error
+
+
+def _refused(record: Record, error: NewerFormat) -> DecidedByNewer:
+    return DecidedByNewer(record.partition, f"{error.family} format", error.found, error.ours)
+
+
+def decoded_run(record: Record) -> tuple[StoredRun, int]:
+    """What a record of the state topic stands for, and the policy that has decided it, 0 of a tombstone.
+
+    Raises KeyError, TypeError or ValueError for what is none of ours, NewerFormat for a newer version's.
+    """
+    key = run_key_of(record)
+    if record.value is None:
+        return StoredRun(key, None), 0
+    document = upgraded(DOCUMENT, decode(record.value))
+    changed_at = parse_time(document["changed_at"])
+    sources = _sources([document["diagnostics"]["inputs"]["restore_run"]])
+    stored = StoredRun(key, record.value, document["state"], changed_at, is_unfinished(document), sources)
+    return stored, document["policy"]
+
+
+def decoded_internal(record: Record) -> StoredInternal:
+    """What a record of the internal topic stands for. Raises as `decoded_run`."""
+    key = internal_key_of(record)
     if record.value is None:
         return StoredInternal(key, None)
-    value = _read(record, INTERNAL, record.value)
+    value = upgraded(INTERNAL, decode(record.value))
     facts = [value["operation"], *value["snapshots"]] if key.kind == "operation" else ()
     return StoredInternal(key, record.value, value["due"], _sources(facts))
 
@@ -191,11 +213,17 @@ def _sources(facts: Iterable[Value | None]) -> tuple[Source, ...]:
     return tuple(Source(**fact["source"]) for fact in facts if fact is not None and fact["source"] is not None)
 
 
-def _read(record: Record, family: Family, value: bytes) -> Value:
-    try:
-        return upgraded(family, decode(value))
-    except NewerFormat as error:
-        raise DecidedByNewer(record.partition, f"{family.name} format", error.found, error.ours) from error
+def run_key_of(record: Record) -> Key:
+    """Whose record of the state topic it is. Raises ValueError for a key that is none of ours."""
+    assert record.key is not None, "every record of a compacted topic has a key"
+    return Key("run", *split_run_key(record.key.decode()))
+
+
+def internal_key_of(record: Record) -> Key:
+    """Whose record of the internal topic it is. Raises as `run_key_of`."""
+    assert record.key is not None, "every record of a compacted topic has a key"
+    kind, tenant, id = split_internal_key(record.key.decode())
+    return Key(_kind(kind), tenant, id)
 
 
 def _kind(name: str) -> Kind:

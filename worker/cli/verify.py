@@ -230,8 +230,8 @@ def _summary(found: Found, partitions: int, seconds: float) -> str:
     newer = ""
     if found.newer:
         newer = (
-            f" Decisions of partition {', '.join(map(str, sorted(found.newer)))} were not compared: a newer policy has"
-            " decided there."
+            f" Decisions of partition {', '.join(map(str, sorted(found.newer)))} were not compared: a newer version"
+            " has decided there."
         )
     if found.clean:
         return f"Nothing differs: {what}, in {seconds:.1f} s.{newer}"

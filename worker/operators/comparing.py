@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.decision import decode
 from contracts.times import format_time
+from projections.record import Key
 from worker.operators.decisions import contradicts_itself
 from worker.operators.differences import Difference, Name
 from worker.operators.ledger import Expected, digest_of, name_of
@@ -58,12 +59,15 @@ def compare_record(number: int, expected: Expected | None, sight: Sight) -> Iter
         yield from _too_much(sight, differs)
         return
     if sight.value is None:
-        yield differs("lost_key", _from_log(expected), "no such key")
+        yield differs("lost_key", _from_log(sight.key, expected), "no such key")
     elif digest_of(sight.value) != expected.digest:
-        yield differs("changed_key", _from_log(expected), _in_words(sight.value), _cause_of_change(sight.value))
+        yield differs(
+            "changed_key", _from_log(sight.key, expected), _in_words(sight.value), _cause_of_change(sight.value)
+        )
     if not sight.listed:
         yield differs("not_listed", f"{name} in records", "not there", key="records")
-    yield from _compare_places(expected, sight, differs)
+    if expected.readable:
+        yield from _compare_places(expected, sight, differs)
 
 
 def _too_much(sight: Sight, differs: Any) -> Iterator[Difference]:
@@ -116,8 +120,8 @@ def _member(sight: Sight, index: str) -> str:
     return sight.key.id if index.startswith("runs:") else str(sight.key)
 
 
-def _from_log(expected: Expected) -> str:
-    topic = "internal" if expected.state is None else "decision-state"
+def _from_log(key: Key, expected: Expected) -> str:
+    topic = "decision-state" if key.kind == "run" else "internal"
     what = "the record" if expected.state is None else f"the document, {expected.state},"
     return f"{what} at offset {expected.offset} of {topic}"
 

@@ -5,6 +5,8 @@ two topics below it. A ledger that has taken these records therefore knows what 
 
 Of a million keys only numbers are kept, packed into one: a 64-bit digest of the value, the offset, the state, whether
 it is unfinished, and the score in the indexes. With its name that is 145 bytes a key.
+
+Of a record that this version cannot read only the bytes are known, and not its places in the indexes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ KINDS: Final[dict[str, Kind]] = {"run": "run", **{kind: kind for kind in INTERNA
 _DIGEST_BYTES: Final = 8
 _TIME_BITS: Final = 48
 """Milliseconds until the year 10,889; one is added, so that 0 is none."""
-_OFFSET_BITS: Final = 63
+_OFFSET_BITS: Final = 62
 _STATE_BITS: Final = 3
 _INDEX: Final[dict[str, int]] = {state: at for at, state in enumerate(STATES)}
 
@@ -31,7 +33,7 @@ _INDEX: Final[dict[str, int]] = {state: at for at, state in enumerate(STATES)}
 class Expected:
     """What is to be there under a key. `state`, `unfinished`: of a run; `score`: its `changed_at` or a deadline, ms.
 
-    `digest`, `offset`: of the record in the log.
+    `digest`, `offset`: of the record in the log. `readable`: False if only these two are known.
     """
 
     digest: int
@@ -39,6 +41,7 @@ class Expected:
     state: State | None
     unfinished: bool
     score: int | None
+    readable: bool = True
 
 
 def digest_of(value: bytes) -> int:
@@ -87,22 +90,27 @@ class Ledger:
         packed = digest_of(record.value) << _OFFSET_BITS | offset
         packed = packed << _TIME_BITS | (0 if score is None else score + 1)
         packed = packed << _STATE_BITS | state
-        self._entries[name] = packed << 2 | unfinished << 1
+        self._entries[name] = packed << 3 | unfinished << 1
+
+    def take_unread(self, key: Key, value: bytes, offset: int) -> None:
+        """A record of the log that this version cannot read."""
+        if self._wanted is None or self._wanted(key):
+            packed = (digest_of(value) << _OFFSET_BITS | offset) << _TIME_BITS + _STATE_BITS
+            self._entries[name_of(key)] = packed << 3 | 1 << 2
 
     def expected(self, name: bytes) -> Expected | None:
         """What is to be there under this name; None if nothing is."""
         packed = self._entries.get(name)
         if packed is None:
             return None
-        unfinished = bool(packed >> 1 & 1)
-        packed >>= 2
-        state = STATES[packed & (1 << _STATE_BITS) - 1] if name.startswith(b"run:") else None
+        unfinished, readable = bool(packed >> 1 & 1), not packed >> 2 & 1
+        packed >>= 3
+        state = STATES[packed & (1 << _STATE_BITS) - 1] if readable and name.startswith(b"run:") else None
         packed >>= _STATE_BITS
         score = packed & (1 << _TIME_BITS) - 1
         packed >>= _TIME_BITS
-        return Expected(
-            packed >> _OFFSET_BITS, packed & (1 << _OFFSET_BITS) - 1, state, unfinished, score - 1 if score else None
-        )
+        digest, offset = packed >> _OFFSET_BITS, packed & (1 << _OFFSET_BITS) - 1
+        return Expected(digest, offset, state, unfinished, score - 1 if score else None, readable)
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._entries

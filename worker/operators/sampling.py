@@ -24,7 +24,7 @@ from worker.operators.decisions import compare_decisions
 from worker.operators.ledger import Expected, Ledger, name_of
 from worker.operators.redo_log import RedoLog
 from worker.operators.sights import Sight, Standpoint
-from worker.operators.verify import Found, Unreadable, Verifier, only, whole
+from worker.operators.verify import Found, Verifier, is_of_newer_format, is_unread, only, whole
 from worker.ports import Ends
 
 TOGETHER: Final = 10
@@ -86,8 +86,11 @@ class Sampler:
         expected = {sight.key: self._expected(record, sight, key) for sight in sights}
         if any(_differs(record.partition, expected[sight.key], sight) for sight in sights):
             return True
-        complete = whole(workspace, {sight.key for sight in sights})
-        return any(compare_decisions(record.partition, only(workspace, complete), decide=not _is_newer(at)))
+        if any(is_unread(workspace, sight) and not is_of_newer_format(sight) for sight in sights):
+            return True
+        complete = whole(workspace, {sight.key for sight in sights if not is_unread(workspace, sight)})
+        newer = _is_newer(at) or self._verifier.take(Ledger(), record)
+        return any(compare_decisions(record.partition, only(workspace, complete), decide=not newer))
 
     def _expected(self, record: Record, sight: Sight, key: Key) -> Expected | None:
         """What is to be there: what the record says, or, where something later may be, what there is."""
@@ -100,9 +103,8 @@ class Sampler:
             return None
         topic = self._log.state_topic if sight.key.kind == "run" else ""
         ledger = Ledger()
-        with suppress(Unreadable):
-            as_record = Record(topic, record.partition, record.offset, 0, str(sight.key).encode(), value, ())
-            ledger.take(self._verifier.stored(as_record), record.offset)
+        as_record = Record(topic, record.partition, record.offset, 0, str(sight.key).encode(), value, ())
+        self._verifier.take(ledger, as_record)
         return ledger.expected(name_of(sight.key))
 
 

@@ -42,10 +42,12 @@ from worker.operators.differences import Difference, Name
 from worker.operators.ledger import Ledger, digest_of, key_of, name_of
 from worker.operators.redo_log import RedoLog, Tail
 from worker.operators.sights import Sight, Standpoint, StoreSight
-from worker.ports import Ends, LogSlice, Stored
+from worker.ports import Ends, Stored
 from worker.reading import StoreReader
-from worker.restore import stored_records
+from worker.restore import decoded_internal, decoded_run, internal_key_of, run_key_of
 
+NONE_OF_OURS: Final = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading bytes raises that are no record of ours."""
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
@@ -91,7 +93,7 @@ class Found:
     decisions: list[tuple[int, str, str]] = field(default_factory=list)
     """Partition, tenant and run of decisions that are to be taken again."""
     newer: set[int] = field(default_factory=set)
-    """Partitions that a newer policy has decided, of whose decisions this version can say nothing."""
+    """Partitions in which a newer version has decided, of whose decisions this one can say nothing."""
 
     def add(self, difference: Difference) -> None:
         self.counts[difference.name] += 1
@@ -118,7 +120,7 @@ class Found:
 
 
 class Unreadable(ProjectorError):
-    """A record in one of the compacted topics is none of ours: no worker can restore from it either."""
+    """The key of a record in one of the compacted topics is none of ours: no worker can restore from it either."""
 
 
 Tell = Callable[[str, int, int], None]
@@ -203,18 +205,36 @@ class Verifier:
                 if cursor:
                     cursors[index] = cursor
 
-    def stored(self, record: Record) -> Stored:
-        """The store's record that a record of the log stands for. Raises Unreadable."""
-        of_state = record.topic == self.log.state_topic
-        piece = LogSlice((record,), (), 0, 0) if of_state else LogSlice((), (record,), 0, 0)
+    def take(self, ledger: Ledger, record: Record) -> bool:
+        """Take a record of the log into a ledger; whether a newer version has decided it. Raises Unreadable.
+
+        A worker refuses such a record (`worker.restore`). Here it is one that Redis is to have like any other.
+        """
+        key = self.key(record)
+        newer = False
         try:
-            (stored,) = stored_records(piece)
-        except (AssertionError, KeyError, TypeError, ValueError, NewerFormat) as error:
+            stored: Stored
+            if key.kind == "run":
+                stored, policy = decoded_run(record)
+                newer = policy > POLICY
+            else:
+                stored = decoded_internal(record)
+            ledger.take(stored, record.offset)
+        except (*NONE_OF_OURS, NewerFormat) as error:
+            assert record.value is not None, "a tombstone can be read"
+            ledger.take_unread(key, record.value, record.offset)
+            newer = newer or isinstance(error, NewerFormat)
+        return newer
+
+    def key(self, record: Record) -> Key:
+        """Whose record of the log it is. Raises Unreadable."""
+        try:
+            return run_key_of(record) if record.topic == self.log.state_topic else internal_key_of(record)
+        except ValueError as error:
             raise Unreadable(
-                f"{record.topic} partition {record.partition} offset {record.offset}: expected a record of ours, got"
-                f" one that cannot be read: {error!r:.200}"
+                f"{record.topic} partition {record.partition} offset {record.offset}: expected a key of ours, got one"
+                f" that cannot be read: {error!r:.200}"
             ) from error
-        return stored
 
 
 @dataclass(slots=True)
@@ -361,10 +381,20 @@ class _Partition:
         assert self._tail is not None, "the partition was begun"
         total = state - self._at[0] + internal - self._at[1]
         for done, record in enumerate(self._tail.below(state, internal)):
-            self._ledger.take(self._all.stored(record), record.offset)
+            self._take(record)
             if done % TELL_EVERY == TELL_EVERY - 1:
                 self._all.tell("reading Kafka", done, total)
         self._at = (state, internal)
+
+    def _take(self, record: Record) -> None:
+        """Into the ledger. A record whose key is none of ours can be of no tenant, and Redis cannot have it."""
+        try:
+            if self._all.take(self._ledger, record):
+                self._found.newer.add(self._number)
+        except Unreadable as error:
+            if self._all.tenant is None:
+                where = (record.key or b"").decode(errors="replace")
+                self._stray.append(Difference("unreadable", self._number, where, "a record of ours", str(error)))
 
     # What is there
 
@@ -396,9 +426,9 @@ class _Partition:
         for sight in sights:
             name = name_of(sight.key)
             found[name] = list(compare_record(self._number, self._ledger.expected(name), sight))
-            if sight.value is not None and workspace.find(sight.key) is None and not found[name]:
+            if is_unread(workspace, sight) and not found[name] and not is_of_newer_format(sight):
                 found[name].append(_unreadable(self._number, sight))
-        good = {sight.key for sight in sights if not _is_broken(found[name_of(sight.key)])}
+        good = {s.key for s in sights if not (_is_broken(found[name_of(s.key)]) or is_unread(workspace, s))}
         complete = whole(workspace, good)
         if len(complete) < len(sights):
             workspace = only(workspace, complete)
@@ -490,10 +520,10 @@ class _Partition:
         """Digests of what the log has behind the store's position, which stands still, by name."""
         later: dict[bytes, set[int]] = {}
         for record in self._all.log.tail(self._number, *self._at).below(ends.high_state, ends.high_internal):
-            stored = self._all.stored(record)
-            digests = later.setdefault(name_of(stored.key), set())
-            if stored.value is not None:
-                digests.add(digest_of(stored.value))
+            with suppress(Unreadable):
+                digests = later.setdefault(name_of(self._all.key(record)), set())
+                if record.value is not None:
+                    digests.add(digest_of(record.value))
         self._tail = self._all.log.tail(self._number, *self._at)
         return later
 
@@ -543,10 +573,25 @@ def _workspace(sights: Iterable[Sight]) -> Workspace:
     for sight in sights:
         record: StoreRecord | None = None
         if sight.value is not None:
-            with suppress(AttributeError, KeyError, TypeError, ValueError, NewerFormat):
+            with suppress(*NONE_OF_OURS, NewerFormat):
                 record = decode_record(sight.key, sight.value)
         workspace.load(sight.key, record)
     return workspace
+
+
+def is_unread(workspace: Workspace, sight: Sight) -> bool:
+    """Whether there is something that cannot be read."""
+    return sight.value is not None and workspace.find(sight.key) is None
+
+
+def is_of_newer_format(sight: Sight) -> bool:
+    """Whether a newer version has written it, in a format that this one cannot read."""
+    try:
+        with suppress(*NONE_OF_OURS):
+            decode_record(sight.key, sight.value or b"")
+    except NewerFormat:
+        return True
+    return False
 
 
 def _unreadable(number: int, sight: Sight) -> Difference:

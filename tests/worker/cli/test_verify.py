@@ -19,6 +19,7 @@ import pytest
 from redis import Redis
 
 from contracts.decision import decode, encode
+from projections.formats import Family
 from tests.consistency import wait_for_rest
 from tests.installation import PARTITIONS, Live, live_worker
 from tests.processes import WorkerProcess, environment, install
@@ -421,6 +422,38 @@ def test_after_a_repair_nothing_differs(told: Command, stored: Stored) -> None:
 
         assert cured.code == 0, cured.out
         assert found_by(told)["clean"]
+
+
+def test_what_a_newer_policy_has_decided_is_compared_with_kafka_alone(
+    told: Command, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if this version were the older one: it says so of each partition, and goes on with what it can compare."""
+    place = stored.places[1]
+    for module in ("projections.rules", "worker.operators.verify", "worker.operators.sampling"):
+        monkeypatch.setattr(f"{module}.POLICY", 0)
+    with put_back([place]):
+        place.redis.zrem(place.name("runs:T"), "rr-1")
+        found, sampled = found_by(told), found_by(told, "--sample", "400")
+        person = told("verify")
+
+    assert [row["difference"] for row in found["differences"]] == ["missing_index_entry"]
+    assert found["decided_by_newer_policy"] == list(range(PARTITIONS))
+    assert [row["difference"] for row in sampled["differences"]] == ["missing_index_entry"]
+    assert "Decisions of partition 0, 1, 2, 3 were not compared: a newer version has decided there." in person.out
+
+
+def test_of_a_newer_format_the_bytes_are_compared(
+    told: Command, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = stored.places[2]
+    monkeypatch.setattr(Family, "present", property(lambda _: 0))
+    with put_back([place]):
+        place.redis.append(place.name("snapshot:T/es-1"), " ")
+        found = found_by(told)
+
+    differences = [(row["difference"], row["key"]) for row in found["differences"]]
+    assert differences == [("changed_key", f"snapshot:{place.tenant}/es-1")]
+    assert found["decided_by_newer_policy"] == list(range(PARTITIONS))
 
 
 # While workers run
