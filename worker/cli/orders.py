@@ -64,9 +64,14 @@ def ask(question: str, *, yes: bool) -> None:
     """Ask before going on, unless told not to. Exit code 1 for a no, 2 where there is nobody to be asked."""
     if yes:
         return
+    need_somebody(question)
+    typer.confirm(printable(question), abort=True, err=True)
+
+
+def need_somebody(question: str) -> None:
+    """Exit code 2 where there is nobody to be asked: said before long work that a question follows."""
     if not sys.stdin.isatty():
         raise typer.BadParameter(f"{question} Nobody can be asked here: say --yes to go on", param_hint="--yes")
-    typer.confirm(printable(question), abort=True, err=True)
 
 
 def say(message: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from contracts.printable import printable
-from worker.cli.orders import Actor, Reason, Tenant, Yes, ask, interrupted, waiting_bar
+from worker.cli.orders import Actor, Reason, Tenant, Yes, ask, interrupted, need_somebody, waiting_bar
 from worker.cli.output import Json, print_json
 from worker.cli.rebuild import Partitions, chosen
 
@@ -52,7 +52,7 @@ def verify(
     something seems wrong, as these are then verified in full. What is too much in Redis it does not find.
 
     --repair has partitions of Redis restored from Kafka where they differ (`rebuild`), and decisions taken again that
-    are not what they should be (`recompute`), then verifies those anew.
+    are not what they should be (`recompute`), then verifies those partitions anew. What was found is shown first.
 
     Exit code 1 when something differs; with --repair when something still does.
     """
@@ -62,6 +62,8 @@ def verify(
 
     if sample is not None and tenant is not None:
         raise typer.BadParameter("expected one of them: a tenant is verified in full", param_hint="--sample, --tenant")
+    if repair and not yes:
+        need_somebody("Repair what is found?")
     settings = load_settings()
     began = time.monotonic()
     with RedoLog(settings) as log, StoreReader(settings.redis) as store:
@@ -71,11 +73,12 @@ def verify(
                 found = _verify(settings, log, store, numbers, tenant)
             else:
                 found = _sample(settings, log, store, numbers, sample)
-        cured = None
-        if repair and (found.broken or found.decisions):
-            cured = _repair(settings, log, store, found, tenant, _trail(reason, actor), yes=yes)
-    _show(found, cured, len(numbers), time.monotonic() - began, json=json)
-    raise typer.Exit(0 if (cured or found).clean else 1)
+        with _shown(found, len(numbers), time.monotonic() - began, json=json) as show_left:
+            left = found
+            if repair and (found.broken or found.decisions):
+                left = _repair(settings, log, store, found, tenant, _trail(reason, actor), yes=yes)
+                show_left(left)
+    raise typer.Exit(0 if left.clean else 1)
 
 
 def _trail(reason: str, actor: str | None) -> Any:
@@ -127,11 +130,13 @@ def _repair(
     from worker.cli.rebuild import order_and_wait, progress_bar
     from worker.operators.rebuild import partitions_words, read_all
 
+    """Cure what can be cured; returns what is left, which is what was found where nothing was done, and what now is."""
     broken = sorted(found.broken)
     what = [f"restore {partitions_words(broken)} in full"] if broken else []
     what += [f"decide {len(found.decisions):,} runs again"] if found.decisions else []
     ask(f"{' and '.join(what).capitalize()}?", yes=yes)
-    touched = sorted({*broken, *(number for number, _, _ in found.decisions)})
+    touched = {*broken, *(number for number, _, _ in found.decisions)}
+    left = found.outside(touched)
     with interrupted(lambda: "what was ordered is carried out all the same; verify again to see what is left"):
         if broken:
             before = read_all(store, settings.redis.namespace, broken)
@@ -139,7 +144,8 @@ def _repair(
                 order_and_wait(settings, log, store, before, f"{trail.actor}: {trail.reason}", tell)
         if found.decisions:
             _decide_again(settings, found, trail)
-        return _verify(settings, log, store, touched, tenant)
+        left.merge(_verify(settings, log, store, sorted(touched), tenant))
+    return left
 
 
 def _decide_again(settings: Settings, found: Found, trail: Any) -> None:
@@ -175,21 +181,34 @@ def _bar(partitions: int) -> Iterator[tuple[Tell, Any]]:
         yield tell, next_partition
 
 
-def _show(found: Found, cured: Found | None, partitions: int, seconds: float, *, json: bool) -> None:
-    if json:
-        print_json(_as_json(found, cured, partitions, seconds))
-        return
-    _print_differences(found)
-    print(_summary(found, partitions, seconds))
-    if cured is not None:
-        if not cured.clean:
-            _print_differences(cured)
-        print("After the repair nothing differs." if cured.clean else f"After the repair: {_counted(cured)}.")
+@contextmanager
+def _shown(found: Found, partitions: int, seconds: float, *, json: bool) -> Iterator[Callable[[Found], None]]:
+    """Show what was found, whatever becomes of its repair within, which is to tell what it has left.
+
+    A person sees it before being asked; a program gets one JSON document, at the end.
+    """
+    after: Found | None = None
+
+    def show_left(left: Found) -> None:
+        nonlocal after
+        after = left
+        if not json:
+            _print_differences(left)
+            print("After the repair nothing differs." if left.clean else f"After the repair: {_counted(left)}.")
+
+    if not json:
+        _print_differences(found)
+        print(_summary(found, partitions, seconds), flush=True)
+    try:
+        yield show_left
+    finally:
+        if json:
+            print_json(_as_json(found, after, partitions, seconds))
 
 
 def _as_json(found: Found, cured: Found | None, partitions: int, seconds: float) -> dict[str, Any]:
     return {
-        "clean": (cured or found).clean,
+        "clean": (found if cured is None else cured).clean,
         "partitions": partitions,
         "keys": found.keys,
         "runs": found.runs,

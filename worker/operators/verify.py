@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -81,12 +82,12 @@ class Moved(Exception):
 class Found:
     """What verifying has found.
 
-    `keys`, `runs`: how many were compared. `counts`: differences by kind; `shown`: the first of them.
+    `keys`, `runs`: how many were compared. `places`: differences by partition and kind; `shown`: the first of them.
     """
 
     keys: int = 0
     runs: int = 0
-    counts: Counter[Name] = field(default_factory=Counter)
+    places: Counter[tuple[int, Name]] = field(default_factory=Counter)
     shown: list[Difference] = field(default_factory=list)
     broken: set[int] = field(default_factory=set)
     """Partitions with a difference that a full restore cures."""
@@ -96,7 +97,7 @@ class Found:
     """Partitions in which a newer version has decided, of whose decisions this one can say nothing."""
 
     def add(self, difference: Difference) -> None:
-        self.counts[difference.name] += 1
+        self.places[difference.partition, difference.name] += 1
         if len(self.shown) < KEPT:
             self.shown.append(difference)
         if difference.kind.cure == "rebuild":
@@ -108,15 +109,33 @@ class Found:
         """Add what was found in another partition."""
         self.keys += other.keys
         self.runs += other.runs
-        self.counts += other.counts
+        self.places += other.places
         self.shown += other.shown
         self.broken |= other.broken
         self.decisions += other.decisions
         self.newer |= other.newer
 
+    def outside(self, partitions: AbstractSet[int]) -> Found:
+        """What was found in other partitions than these."""
+        return Found(
+            places=Counter({place: times for place, times in self.places.items() if place[0] not in partitions}),
+            shown=[difference for difference in self.shown if difference.partition not in partitions],
+            broken=self.broken - partitions,
+            decisions=[decision for decision in self.decisions if decision[0] not in partitions],
+            newer=self.newer - partitions,
+        )
+
+    @property
+    def counts(self) -> Counter[Name]:
+        """Differences by kind."""
+        counts: Counter[Name] = Counter()
+        for (_, name), times in self.places.items():
+            counts[name] += times
+        return counts
+
     @property
     def clean(self) -> bool:
-        return not self.counts
+        return not self.places
 
 
 class Unreadable(ProjectorError):

@@ -26,9 +26,10 @@ from tests.processes import WorkerProcess, environment, install
 from tests.servers.ports import KafkaServer, RedisServer
 from tests.stories import Traffic
 from tests.traffic import Message, operation, run, sender, snapshot
-from tests.worker.cli.conftest import Command
+from tests.worker.cli.conftest import Command, Typed
 from worker.fitness import nodes_of
-from worker.operators.verify import Verifier, _Partition
+from worker.operators.differences import Difference
+from worker.operators.verify import Found, Verifier, _Partition
 from worker.ports import LAYOUT, Ends
 from worker.redis import RedisStore
 from worker.settings import Settings
@@ -454,6 +455,45 @@ def test_of_a_newer_format_the_bytes_are_compared(
     differences = [(row["difference"], row["key"]) for row in found["differences"]]
     assert differences == [("changed_key", f"snapshot:{place.tenant}/es-1")]
     assert found["decided_by_newer_policy"] == list(range(PARTITIONS))
+
+
+def test_what_was_found_where_nothing_is_done_is_not_forgotten() -> None:
+    found = Found()
+    found.add(Difference("lost_key", 0, "run:t-1/rr-1", "a document", "none"))
+    found.add(Difference("one_sided_link", 1, "run:t-2/rr-1", "a link from both ends", "one"))
+    found.add(Difference("one_sided_link", 0, "run:t-1/rr-2", "a link from both ends", "one"))
+    left = found.outside({0})
+
+    assert found.counts == {"lost_key": 1, "one_sided_link": 2}
+    assert (left.counts, [one.key for one in left.shown]) == ({"one_sided_link": 1}, ["run:t-2/rr-1"])
+    assert (left.broken, left.clean, found.outside({0, 1}).clean) == (set(), False, True)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_was_found_is_shown_to_whoever_wants_no_repair(told: Command, stored: Stored, as_json: bool) -> None:
+    place = stored.places[0]
+    with put_back([place]):
+        place.redis.delete(place.name("run:T/rr-1"))
+        result = told("verify", "--repair", *(["--json"] if as_json else []), stdin=Typed("n\n"))
+
+    assert result.code == 1
+    assert f"Restore partition {place.number} in full?" in result.err
+    if as_json:
+        found = json.loads(result.out)
+        assert (found["counts"], found["clean"], found["after_repair"]) == ({"lost_key": 1}, False, None)
+    else:
+        assert result.out.startswith(f"lost_key  partition {place.number}")
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_repair_that_nobody_can_agree_to_is_refused_before_the_work(
+    told: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Verifier, "verify")
+    result = told("verify", "--repair")
+
+    assert result.code == 2
+    assert "say --yes to go on" in result.err
 
 
 # While workers run
