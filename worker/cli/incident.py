@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -62,7 +62,7 @@ def incident(
     for name, id in (("TENANT", tenant), ("RUN", run)):
         check_identifier(name, id)
     file = output or Path(default_name(tenant, run))
-    if file != STANDARD_OUTPUT and file.exists() and not force:
+    if file != STANDARD_OUTPUT and _is_there(file) and not force:
         raise typer.BadParameter(f"{file} is there already: --force replaces it", param_hint="--output")
     gatherer = Gatherer(load_settings(), tenant, run, time.time_ns() // 1_000_000)
     with interrupted(lambda: "no file was written"), _progress() as tell:
@@ -86,6 +86,13 @@ def default_name(tenant: str, run: str) -> str:
     return f"incident-{tenant[:64]}-{run[:64]}-{both[:16]}.json"
 
 
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from error
+
+
 def _write(file: Path, text: str) -> None:
     """All of it or nothing."""
     if file == STANDARD_OUTPUT:
@@ -97,7 +104,8 @@ def _write(file: Path, text: str) -> None:
             stream.write(text + "\n")
         beside.replace(file)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from error
 
 

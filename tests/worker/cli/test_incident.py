@@ -146,6 +146,17 @@ def test_of_a_run_that_nobody_knows_no_file_is_written(incident: Incident, tenan
     assert list(tmp_path.glob("*nothing*")) == []
 
 
+@pytest.mark.parametrize("length", [250, 300])
+def test_a_name_that_is_too_long_is_said_to_be(
+    incident: Incident, shared: Live, tenant: str, tmp_path: Path, length: int
+) -> None:
+    """At 250 it is that of the file beside it, which becomes the file once it is whole."""
+    story(shared, tenant)
+    result = incident(tenant, "rr-1", "--output", str(tmp_path / ("x" * length)))
+    assert (result.code, result.out) == (2, "")
+    assert "cannot be written: File name too long" in result.err
+
+
 def test_the_longest_ids_make_a_name_that_a_file_can_have() -> None:
     long = "t" * 128
     names = {default_name(long, f"{'r' * 127}{end}") for end in "ab"}
