@@ -3,20 +3,22 @@
 Time is the records' timestamps. Where a topic stamps records as they are appended, a span is from offset to offset;
 where producers stamp them, a record of the span may lie anywhere behind its beginning, so all from there on are looked
 at. What retention has removed cannot be fed again: it is said where the log of an input begins within the span, for
-records before that may have been in it.
+records before that may have been in it. A log that is empty by now tells no time; there it is said only if the span
+goes back farther than records are kept. (By size a log never loses its last records, so age alone empties it.)
 
 What the workers have not taken yet is left to them: a span ends at what their group has committed.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from contracts.events import Record
 from worker.merge import Merge
-from worker.operators.log import LogReader, Part
+from worker.operators.log import CLOCKS_MS, LogReader, Part
 from worker.ports import TopicPartition as Place
 from worker.topics import TopicState
 
@@ -70,16 +72,24 @@ def find(
     """
     places = [(topic, number) for topic in span.topics for number in partitions]
     lows, ends = reader.begins(places), reader.committed(group, places)
+    now = time.time_ns() // 1_000_000
     first, behind = reader.at(places, span.since), reader.at(places, span.until)
     parts, removed = {}, []
     for place in places:
         start = _or(first[place], ends[place])
-        appended = topics[place[0]].configs.get("message.timestamp.type") == "LogAppendTime"
+        configs = topics[place[0]].configs
+        appended = configs.get("message.timestamp.type") == "LogAppendTime"
         end = _or(behind[place], ends[place]) if appended else ends[place]
         parts[place] = Part(start, min(end, ends[place]))
-        if start == lows[place] > 0:
+        if start == lows[place] > 0 and (first[place] is not None or _may_be_too_old(span.since, now, configs)):
             removed.append(Removed(*place, lows[place]))
     return Extent(parts, removed)
+
+
+def _may_be_too_old(since: int, now: int, configs: Mapping[str, str]) -> bool:
+    """Whether retention by age may have removed records of this time. What is not told may be anything."""
+    kept = int(configs.get("retention.ms", "0"))
+    return kept >= 0 and since < now - kept + CLOCKS_MS
 
 
 def _or(offset: int | None, otherwise: int) -> int:
