@@ -15,11 +15,17 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from kafka.protocol.consumer.offsets import OffsetSpec
 
 from contracts.events import Record
-from worker.errors import Refused
+from worker.errors import KafkaUnreachable, Refused, Unfit
 from worker.kafka import CONNECTION_OPTIONS, CONSUMER_OPTIONS
 from worker.kafka_clients import all_or_none
 from worker.ports import TopicPartition as Place
@@ -52,18 +58,25 @@ class Part:
 
 
 class LogReader:
-    """Reads parts of topics. Every call may raise KafkaUnreachable and Refused.
+    """Reads parts of topics. Every call may raise KafkaUnreachable and Refused, one about offsets Unfit as well: where
+    a topic has fewer partitions than it is asked about.
 
     `on_gap` is told of records that were deleted before they could be read.
     """
 
-    def __init__(self, settings: KafkaSettings, on_gap: Callable[[Gap], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        on_gap: Callable[[Gap], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         read_batches_here()
         self._settings = settings
         self._on_gap = on_gap
         self._parts: dict[Place, Part] = {}
         self._held: set[Place] = set()
-        self._moved_at = 0.0
+        self._monotonic = monotonic
+        self._silent_s = 0.0
         try:
             with all_or_none() as make:
                 options = CONSUMER_OPTIONS | settings.client_options()
@@ -103,10 +116,30 @@ class LogReader:
 
     def _offsets(self, places: Iterable[Place], which: int) -> dict[Place, int | None]:
         asked = {TopicPartition(*place): which for place in places}
-        found = self._ask(lambda: self._admin.list_partition_offsets(asked)) if asked else {}
+        try:
+            found = self._ask(lambda: self._admin.list_partition_offsets(asked)) if asked else {}
+        except KafkaUnreachable as error:
+            if isinstance(error.__cause__, UnknownTopicOrPartitionError):
+                self._check_partitions(asked)
+            raise
         return {
             (tp.topic, tp.partition): int(answer.offset) if answer.offset >= 0 else None for tp, answer in found.items()
         }
+
+    def _check_partitions(self, asked: Iterable[TopicPartition]) -> None:
+        """Raises Unfit if a topic has fewer partitions than are asked about: how many there are another topic told."""
+        expected: dict[str, int] = {}
+        for tp in asked:
+            expected[tp.topic] = max(expected.get(tp.topic, 0), tp.partition + 1)
+        told = self._ask(lambda: self._admin.describe_topics(list(expected)))
+        got = {topic["name"]: len(topic["partitions"]) for topic in told}
+        problems = [
+            f"{name} has {got.get(name, 0)} partitions, expected at least {count}, as another topic of ours has"
+            for name, count in expected.items()
+            if got.get(name, 0) < count
+        ]
+        if problems:
+            raise Unfit(problems)
 
     def _ask(self, ask: Callable[[], Any]) -> Any:
         try:
@@ -126,7 +159,7 @@ class LogReader:
         """Read these parts from now on."""
         self._parts = {place: part for place, part in parts.items() if len(part)}
         self._held = set()
-        self._moved_at = time.monotonic()
+        self._silent_s = 0.0
         self._committed.assign([TopicPartition(*place) for place in self._parts])
         for place, part in self._parts.items():
             self._committed.seek(TopicPartition(*place), part.start)
@@ -150,6 +183,7 @@ class LogReader:
 
     def poll(self) -> list[Record]:
         """What has come of the parts."""
+        began = self._monotonic()
         assigned = self._committed.assignment()
         held = [tp for tp in assigned if self._is_still((tp.topic, tp.partition))]
         self._committed.resume(*(tp for tp in assigned if tp not in held))
@@ -166,7 +200,10 @@ class LogReader:
         except KafkaError as error:
             raise unreachable(self._settings, error) from error
         found = [record for tp, records in polled.items() for record in self._within(tp, records)]
-        self._note_positions()
+        if self._note_positions() or self._held:
+            self._silent_s = 0.0
+        else:
+            self._note_silence(self._monotonic() - began)
         return found
 
     def _is_still(self, place: Place) -> bool:
@@ -177,16 +214,22 @@ class LogReader:
         if part is not None:
             yield from (_record(record) for record in records if part.start <= record.offset < part.end)
 
-    def _note_positions(self) -> None:
-        """Note how far the reader came, markers and taken back records included."""
+    def _note_positions(self) -> bool:
+        """Note how far the reader came, markers and taken back records included; whether it moved."""
+        moved = False
         for place, part in list(self._parts.items()):
             reached = self._position(place)
             if reached != part.start:
-                self._moved_at = time.monotonic()
+                moved = True
                 self._parts[place] = Part(reached, part.end)
             if reached >= part.end:
                 del self._parts[place]
-        if self._parts and not self._held and time.monotonic() - self._moved_at > SILENCE_S:
+        return moved
+
+    def _note_silence(self, polled_s: float) -> None:
+        """Only time within polls counts: how long whoever reads takes over records is no fault of Kafka's."""
+        self._silent_s += polled_s
+        if self._parts and self._silent_s > SILENCE_S:
             raise unreachable(self._settings, KafkaError(self._silence()))
 
     def _position(self, place: Place) -> int:

@@ -67,7 +67,10 @@ class RedoLog:
         )
 
     def describe(self) -> tuple[int, str]:
-        """How many partitions there are, and the topics' id as the store's position names it. Unfit without topics."""
+        """How many partitions there are, and the topics' id as the store's position names it.
+
+        Raises Unfit without the topics, and where one of them has fewer partitions than the other.
+        """
         names = (self._topics.decision_state, self._topics.internal)
         with self._translated():
             told = {topic["name"]: topic for topic in self._admin.describe_topics(list(names))}
@@ -77,7 +80,10 @@ class RedoLog:
         if missing:
             raise Unfit([*(f"{n} does not exist" for n in missing), "`restore-projector topics create` makes them"])
         state, internal = (told[name] for name in names)
-        return len(state["partitions"]), f"{state['topic_id']}/{internal['topic_id']}"
+        count, other = len(state["partitions"]), len(internal["partitions"])
+        if count != other:
+            raise Unfit(f"{internal['name']} has {other} partitions, expected {count}, as {state['name']} has")
+        return count, f"{state['topic_id']}/{internal['topic_id']}"
 
     @property
     def state_topic(self) -> str:
