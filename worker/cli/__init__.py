@@ -22,7 +22,7 @@ def main() -> None:
     try:
         app()
     except ProjectorError as error:
-        _say(str(error))
+        _say("\n".join([str(error), *getattr(error, "__notes__", ())]))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has enough of it (`| head`); Python would complain once more while it ends.

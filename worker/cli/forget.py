@@ -20,7 +20,7 @@ from worker.cli.orders import (
     bar,
     changes_json,
     changes_rows,
-    interrupted,
+    ended_early,
     say,
     waiting_bar,
 )
@@ -115,7 +115,7 @@ def _forget(
 
     began = time.monotonic()
     work = Forgetting(settings, records, what, trail, rate)
-    with LogReader(settings.kafka) as reader, interrupted(lambda: _ended(work, trail)):
+    with LogReader(settings.kafka) as reader, ended_early(lambda: _ended(work, trail)):
         published = work.begin(reader)
         left = _rounds(work, records, what)
         outcome = work.outcome(published)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 import typer
 
 from contracts.printable import printable
-from worker.errors import Interrupted
+from worker.errors import Interrupted, ProjectorError
 
 if TYPE_CHECKING:
     from worker.operators.orders import Waiting
@@ -101,16 +101,17 @@ def bar(words: str, total: int | None) -> Iterator[Moves]:
 @contextmanager
 def waiting_bar(total: int) -> Iterator[Callable[[Waiting], None]]:
     """A bar of orders that were taken; in any case it is said what is waited for when nothing moves."""
-    last, looks = -1, 0
+    last, looks, away = -1, 0, None
     with bar("taken", total) as show:
 
         def tell(waiting: Waiting) -> None:
-            nonlocal last, looks
+            nonlocal last, looks, away
             looks = looks + 1 if waiting.orders == last else 0
             last = waiting.orders
             show(max(0, total - waiting.orders))
-            if (waiting.workers == 0 and looks == 1) or looks == SAY_AFTER_LOOKS:
+            if (waiting.workers == 0 and looks == 1) or looks == SAY_AFTER_LOOKS or waiting.away not in {None, away}:
                 say(f"waiting: {waiting.reason}. Ctrl-C ends the waiting only")
+            away = waiting.away
 
         yield tell
         show(total)
@@ -123,6 +124,19 @@ def interrupted(message: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted(message()) from None
+
+
+@contextmanager
+def ended_early(message: Callable[[], str]) -> Iterator[None]:
+    """The same where orders are written, and as well for an error: what it says is followed by this message."""
+    try:
+        with interrupted(message):
+            yield
+    except Interrupted:
+        raise
+    except ProjectorError as error:
+        error.add_note(message())
+        raise
 
 
 def changes_json(changes: Counter[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from worker.cli.orders import (
     bar,
     changes_json,
     changes_rows,
-    interrupted,
+    ended_early,
     waiting_bar,
 )
 from worker.cli.output import Json, print_json, print_table
@@ -124,7 +124,7 @@ def _recompute(
 
     began = time.monotonic()
     work = Recomputation(settings, runs, trail, rate)
-    with LogReader(settings.kafka) as reader, interrupted(lambda: _left(work, trail)):
+    with LogReader(settings.kafka) as reader, ended_early(lambda: _left(work, trail)):
         with bar("orders", runs.count()) as show:
             published = work.send(reader, show)
         with waiting_bar(work.sent) as tell:

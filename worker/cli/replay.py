@@ -22,7 +22,7 @@ from worker.cli.orders import (
     bar,
     changes_json,
     changes_rows,
-    interrupted,
+    ended_early,
     letters_rows,
     say,
     waiting_bar,
@@ -126,13 +126,13 @@ def replay(
         raise typer.BadParameter("expected --tenant with it: a run's id is its tenant's", param_hint="--run")
     chosen = _choose(since, until, tenant, run, topic)
     settings = load_settings()
-    call = _Call(settings, chosen, rate, json=json)
+    call = _Call(settings, chosen, _Manner(reason, actor, rate, json))
     if dry_run:
         call.rehearse()
         return
     if resume is None:
         ask(f"Feed {chosen.words} again?", yes=yes)
-    raise typer.Exit(call.replay(_trail(reason, actor, resume), resumed=resume is not None))
+    raise typer.Exit(call.replay(resume))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +154,35 @@ class _Chosen:
         named = ", ".join(self.topics) or "all inputs"
         return f"the records{whose} in {named} from {format_time(self.since)} to {format_time(self.until)}{which}"
 
-    def command(self, request: str) -> str:
-        """The command that goes on."""
+    @property
+    def options(self) -> list[str]:
+        """As a command line has them."""
         from contracts.times import format_time
 
-        words = ["restore-projector", "replay", "--since", format_time(self.since), "--until", format_time(self.until)]
+        words = ["--since", format_time(self.since), "--until", format_time(self.until)]
         for name, value in (("--tenant", self.tenant), ("--run", self.run)):
             words += [name, value] if value is not None else []
         for name in self.topics:
             words += ["--topic", name]
-        return shlex.join([*words, "--resume", request])
+        return words
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How it is to be done, as it was given."""
+
+    reason: str
+    actor: str | None
+    rate: float | None
+    json: bool
+
+    @property
+    def options(self) -> list[str]:
+        """As a command line has them."""
+        words = ["--reason", self.reason] if self.reason else []
+        words += [] if self.actor is None else ["--actor", self.actor]
+        words += [] if self.rate is None else ["--rate", f"{self.rate!r}"]
+        return [*words, "--json"] if self.json else words
 
 
 def _choose(since: str, until: str | None, tenant: str | None, run: str | None, topics: Sequence[str]) -> _Chosen:
@@ -177,36 +196,32 @@ def _choose(since: str, until: str | None, tenant: str | None, run: str | None, 
     return _Chosen(begin, end, tenant, run, tuple(topics))
 
 
-def _trail(reason: str, actor: str | None, request: str | None) -> Trail:
-    from worker.operators.orders import new_trail
-
-    return new_trail(reason, actor, request)
-
-
 class _Call:
     """One call of the command."""
 
-    def __init__(self, settings: Settings, chosen: _Chosen, rate: float | None, *, json: bool) -> None:
+    def __init__(self, settings: Settings, chosen: _Chosen, manner: _Manner) -> None:
         self._settings = settings
         self._chosen = chosen
-        self._rate = rate
-        self._json = json
+        self._manner = manner
         self._gaps: list[str] = []
 
-    def replay(self, trail: Trail, *, resumed: bool) -> int:
-        """Feed, wait, and say what has come of it. Returns the exit code."""
+    def replay(self, resume: str | None) -> int:
+        """Feed, wait, and say what has come of it; `resume`: a request to go on with. Returns the exit code."""
         from worker.operators.log import LogReader
+        from worker.operators.orders import new_trail
         from worker.operators.replay import Replay
 
         began = time.monotonic()
+        trail = new_trail(self._manner.reason, self._manner.actor, resume)
         with LogReader(self._settings.kafka, self._note_gap) as reader:
             span, extent, selection = self._find(reader)
             work = Replay(self._settings, reader, span, extent, selection, trail)
-            with interrupted(lambda: self._left(work, trail)):
-                if resumed and not work.resume():
+            with ended_early(lambda: self._left(work, trail)):
+                if resume is not None and not work.resume():
                     say(f"there is no order of request {trail.request} yet: beginning with the first record")
+                self._say_request(trail)
                 with bar("records", len(extent)) as show:
-                    published = work.send(self._rate, show)
+                    published = work.send(self._manner.rate, show)
                 with waiting_bar(work.fed.before + work.fed.replayed) as tell:
                     work.wait(tell)
                 outcome = work.outcome(published)
@@ -230,7 +245,7 @@ class _Call:
             "decisions": found.decisions,
             "changes_of_state": changes_json(found.changes),
         }
-        if self._json:
+        if self._manner.json:
             print_json(summary | {"not_there": self._gaps})
             return
         outcomes = [(f"  would be {name.replace('_', ' ')}", f"{n:,}") for name, n in found.outcomes.most_common()]
@@ -315,11 +330,21 @@ class _Call:
         written = work.fed.before + work.fed.replayed
         return (
             f"ended after {written:,} orders, which are carried out all the same. To go on, feeding nothing twice:\n"
-            f"{self._chosen.command(trail.request)}"
+            f"{self._command(trail)}"
         )
 
+    def _say_request(self, trail: Trail) -> None:
+        """Before the first order: whoever is killed says nothing any more."""
+        say(f"request {trail.request}; should this end before it is done, go on with it, feeding nothing twice, by")
+        say(self._command(trail))
+
+    def _command(self, trail: Trail) -> str:
+        """The command that goes on."""
+        options = [*self._chosen.options, *self._manner.options]
+        return shlex.join(["restore-projector", "replay", *options, "--resume", trail.request])
+
     def _show(self, trail: Trail, fed: Fed, outcome: Outcome, seconds: float) -> int:
-        if self._json:
+        if self._manner.json:
             print_json(self._summary(trail, fed, outcome, seconds))
         else:
             print_table(("replay", ""), list(self._rows(trail, fed, outcome, seconds)))

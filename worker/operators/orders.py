@@ -15,7 +15,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -30,7 +30,7 @@ from kafka.errors import (
 )
 
 from contracts.orders import RANDOM_BYTES, Order, Trail, request_name
-from worker.errors import ProjectorError, RecordTooLarge, Refused, Unfit
+from worker.errors import KafkaUnreachable, ProjectorError, RecordTooLarge, Refused, Unfit
 from worker.kafka import CONNECTION_OPTIONS, BoundedProducer
 from worker.kafka_clients import make_client
 from worker.ports import Output
@@ -47,6 +47,9 @@ WAITING_BYTES: Final = 32 << 20
 CLOSE_TIMEOUT_S: Final = 5.0
 LOOK_AGAIN_S: Final = 0.2
 """Between looks at what the workers have taken; a batch of theirs takes some ms up to half a second."""
+
+OUTLAST_S: Final = 300.0
+"""How long Kafka may be away while the workers are waited for: a broker that was killed restores its logs first."""
 
 PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "enable_idempotence": True,
@@ -186,15 +189,19 @@ class Waiting:
 
     `orders`: records of the ops topic up to our last ones, at most (other operators' orders and markers count as well).
     `partitions`: those in which they are. `workers`: how many members the group has; None where Kafka does not tell.
+    `away`: why Kafka tells nothing at all just now; the others are then as they were known last.
     """
 
     orders: int
     partitions: tuple[int, ...]
     workers: int | None
+    away: str | None = None
 
     @property
     def reason(self) -> str:
         """What is waited for, in words."""
+        if self.away is not None:
+            return f"all orders are written, and until Kafka is back nobody takes them: {self.away}"
         if self.workers == 0:
             return "no worker is running: `restore-projector run` starts one, and it takes what is there"
         named = ", ".join(map(str, self.partitions[:10])) + (", …" if len(self.partitions) > 10 else "")
@@ -204,42 +211,63 @@ class Waiting:
 def wait_until_taken(settings: Settings, ends: Mapping[int, int], tell: Callable[[Waiting], None]) -> None:
     """Wait until the workers have taken all orders below these offsets of the ops topic's partitions.
 
-    `tell` hears after each look what is still waited for. Raises KafkaUnreachable and Refused.
+    `tell` hears after each look what is still waited for. A Kafka that is away is waited for as well, for OUTLAST_S.
+    Raises KafkaUnreachable and Refused, with a note that says what becomes of the orders.
     """
-    if not ends:
-        return
-    with kafka_admin(settings.kafka) as admin:
-        view = _View(settings, admin, ends)
-        while (waiting := view.look()) is not None:
-            tell(waiting)
+    view = _View(settings, ends)
+    since = time.monotonic()
+    while ends:
+        try:
+            with kafka_admin(settings.kafka) as admin:
+                while (waiting := view.look(admin)) is not None:
+                    tell(waiting)
+                    time.sleep(LOOK_AGAIN_S)
+                    since = time.monotonic()
+                return
+        except KafkaUnreachable as error:
+            if time.monotonic() - since > OUTLAST_S:
+                error.add_note(_ALL_WRITTEN)
+                raise
+            tell(replace(view.last, away=str(error)))
             time.sleep(LOOK_AGAIN_S)
+        except Refused as error:
+            error.add_note(_ALL_WRITTEN)
+            raise
+
+
+_ALL_WRITTEN: Final = (
+    "all orders are written and are carried out all the same: `restore-projector status` shows what of the ops topic "
+    "the workers have still to take"
+)
 
 
 class _View:
     """What the group has committed of the ops topic, and how many members it has."""
 
-    def __init__(self, settings: Settings, admin: KafkaAdminClient, ends: Mapping[int, int]) -> None:
+    def __init__(self, settings: Settings, ends: Mapping[int, int]) -> None:
         self._settings: KafkaSettings = settings.kafka
-        self._admin = admin
         self._ends = {TopicPartition(settings.topic_names.ops, number): end for number, end in ends.items()}
+        self.last = Waiting(sum(ends.values()), tuple(sorted(ends)), None)
+        """What was seen last; to begin with, as if nothing had been taken."""
 
-    def look(self) -> Waiting | None:
+    def look(self, admin: KafkaAdminClient) -> Waiting | None:
         """None when all is taken."""
         group = self._settings.group_id
         try:
-            committed = self._admin.list_group_offsets({group: list(self._ends)})[group]
+            committed = admin.list_group_offsets({group: list(self._ends)})[group]
         except _COORDINATOR_ELSEWHERE:
             committed = {}
         found = {tp: answer.offset for tp, answer in committed.items() if answer is not None}
         behind = {tp: end - max(found.get(tp, 0), 0) for tp, end in self._ends.items() if found.get(tp, -1) < end}
         if not behind:
             return None
-        return Waiting(sum(behind.values()), tuple(sorted(tp.partition for tp in behind)), self._workers())
+        self.last = Waiting(sum(behind.values()), tuple(sorted(tp.partition for tp in behind)), self._workers(admin))
+        return self.last
 
-    def _workers(self) -> int | None:
+    def _workers(self, admin: KafkaAdminClient) -> int | None:
         group = self._settings.group_id
         try:
-            return len(self._admin.describe_groups([group])[group]["members"])
+            return len(admin.describe_groups([group])[group]["members"])
         except (ValueError, *_COORDINATOR_ELSEWHERE):  # ValueError: see `worker.status.kafka`
             return None
 

@@ -270,7 +270,9 @@ def test_after_ctrl_c_it_goes_on_with_the_command_that_was_said_and_feeds_nothin
         before = len(_orders(settings, send))
         assert 20 <= before < 180
         assert f"ended after {before} orders" in err
-        summary = told(command(*_shown_command(err), "--json"))
+        shown = _shown_command(err)
+        assert shown[-8:-2] == ["--reason", "it was lost", "--actor", "ada", "--rate", "40.0"]
+        summary = told(command(*shown, "--json"))
         check(settings)
         fed = Counter(
             (h["rp_topic"], h["rp_partition"], h["rp_offset"]) for h in map(headers_of_order, _orders(settings, send))
@@ -293,7 +295,7 @@ def _interrupted_replay(settings: Settings, send: Sender, orders: int) -> tuple[
     """A process of the command that is interrupted after so many orders: its exit code, and what it said."""
     program = [sys.executable, "-c", "from worker.cli import main; main()"]
     process = subprocess.Popen(
-        [*program, "replay", "--since", "1h", "--yes", "--rate", "40"],
+        [*program, "replay", "--since", "1h", "--yes", "--rate", "40", "--reason", "it was lost", "--actor", "ada"],
         env={**os.environ, **environment(settings)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -315,7 +317,8 @@ def _orders(settings: Settings, send: Sender) -> list[Record]:
 
 
 def _shown_command(err: str) -> list[str]:
-    (line,) = [line for line in err.splitlines() if "--resume" in line]
+    at_first, line = [line for line in err.splitlines() if "--resume" in line]
+    assert at_first == line, "it was said before the first order as well"
     words = shlex.split(line.removeprefix("restore-projector: "))
     assert words[:2] == ["restore-projector", "replay"]
     return words[1:]

@@ -115,6 +115,27 @@ def test_it_is_told_what_is_waited_for_until_a_worker_comes(settings: Settings) 
     assert wait_until(lambda: told[-1].orders, 1, "it was told") == 1
 
 
+def test_a_kafka_that_is_away_while_workers_are_waited_for_is_outlasted_and_in_the_end_said(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
+    monkeypatch.setattr("worker.operators.orders.OUTLAST_S", 0.0)
+    with pytest.raises(KafkaUnreachable) as error:
+        wait_until_taken(settings.model_copy(update={"kafka": away}), {0: 3}, ignore)
+    assert "all orders are written" in error.value.__notes__[0]
+    monkeypatch.undo()
+    told: list[Waiting] = []
+
+    def tell(waiting: Waiting) -> None:
+        told.append(waiting)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        wait_until_taken(settings.model_copy(update={"kafka": away}), {0: 3}, tell)
+    assert (told[0].orders, told[0].partitions) == (3, (0,))
+    assert "until Kafka is back" in told[0].reason
+
+
 def test_where_there_is_no_topic_for_orders_nothing_is_begun(settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"topics": settings.topics.model_copy(update={"prefix": "nowhere"})})
     with pytest.raises(Unfit, match="topics create"):
