@@ -102,10 +102,10 @@ def _verify(settings: Settings, log: RedoLog, store: StoreReader, numbers: list[
 
     found = Found()
     with _bar(len(numbers)) as (tell, next_partition):
-        verifier = Verifier(log, store, settings.redis.namespace, tell, tenant)
+        verifier = Verifier(log, store, settings.redis.namespace, tell)
         for number in numbers:
             next_partition(number)
-            found.merge(verifier.verify(number))
+            found.merge(verifier.verify(number, None if tenant is None else {tenant}))
     return found
 
 
@@ -116,11 +116,12 @@ def _sample(settings: Settings, log: RedoLog, store: StoreReader, numbers: list[
     from worker.operators.sampling import Sampler
     from worker.operators.verify import Verifier
 
-    with _bar(1) as (tell, _):
+    with _bar(0) as (tell, next_partition):
         verifier = Verifier(log, store, settings.redis.namespace, tell)
         found, suspects = Sampler(log, verifier, numbers, random.Random()).sample(count)  # noqa: S311  no secret
-    for number, tenant in sorted(suspects):
-        found.merge(_verify(settings, log, store, [number], tenant))
+        for number, tenants in sorted(suspects.items()):
+            next_partition(number)
+            found.merge(verifier.verify(number, tenants))
     return found
 
 

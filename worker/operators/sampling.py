@@ -3,12 +3,14 @@
 Only these records are read of Kafka, so it is not known whether later ones of the same runs follow. But revisions only
 grow: a document in Redis must have the record's revision, and then its bytes, or a greater one. What it names, its
 places in indexes and its decision are looked at as `worker.operators.verify` does. Whatever seems wrong is no more than
-a suspicion; then all of that tenant is verified, which is exact, and only what that finds is told.
+a suspicion; then all of the suspected tenants is verified, those of a partition together, which is exact, and only
+what that finds is told.
 """
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
@@ -42,19 +44,20 @@ class Sampler:
         self._ends = log.ends(numbers)
         self._choose = choose
 
-    def sample(self, count: int) -> tuple[Found, set[tuple[int, str]]]:
-        """Look at about so many runs: what was looked at, and the tenants of which something seems wrong."""
+    def sample(self, count: int) -> tuple[Found, dict[int, set[str]]]:
+        """Look at about so many runs: what was looked at, and by partition the tenants that seem to have it wrong."""
         found = Found()
-        suspects: set[tuple[int, str]] = set()
+        suspects: defaultdict[int, set[str]] = defaultdict(set)
         for done, record in enumerate(self._records(count)):
             self._verifier.tell("looking at some", done, count)
             assert record.key is not None, "every record of a compacted topic has a key"
             key = Key("run", *split_run_key(record.key.decode()))
             found.runs += 1
             found.keys += 1
-            if (record.partition, key.tenant) not in suspects and self._is_suspicious(record, key):
-                suspects.add((record.partition, key.tenant))
-        return found, suspects
+            of_partition = suspects[record.partition]
+            if key.tenant not in of_partition and self._is_suspicious(record, key):
+                of_partition.add(key.tenant)
+        return found, {number: tenants for number, tenants in suspects.items() if tenants}
 
     def _records(self, count: int) -> Iterator[Record]:
         """Records from random offsets on, fewer where the log is shorter than that."""

@@ -160,21 +160,20 @@ class _Look:
 class Verifier:
     """Verifies partitions, one after the other. Every call may raise KafkaUnreachable, RedisUnreachable, Refused."""
 
-    def __init__(self, log: RedoLog, store: StoreReader, namespace: str, tell: Tell, tenant: str | None = None) -> None:
+    def __init__(self, log: RedoLog, store: StoreReader, namespace: str, tell: Tell) -> None:
         self.log = log
         self.tell = tell
-        self.tenant = tenant
         self.strays = Strays(self.ask, lambda names: self.tell("looking through Redis", names, 0))
         _, self.log_id = log.describe()
         self._store = store
         self._namespace = namespace
         self._sight: StoreSight | None = None
 
-    def verify(self, number: int) -> Found:
-        """Verify one partition."""
+    def verify(self, number: int, tenants: AbstractSet[str] | None = None) -> Found:
+        """Verify one partition; `tenants`: only what these have in it, and the position."""
         for _ in range(MAX_BEGINNINGS):
             with suppress(Moved):
-                return _Partition(self, number).verify()
+                return _Partition(self, number, tenants).verify()
         found = Found()
         got = f"one that was begun anew {MAX_BEGINNINGS} times meanwhile"
         found.add(Difference("restoring", number, "position", "a copy that stays", got))
@@ -320,12 +319,12 @@ OWN_NAMES: Final = frozenset({b"position", b"records", b"deadlines", *(f"unfinis
 class _Partition:
     """One partition, from its beginning. `Moved` from any call: begin anew."""
 
-    def __init__(self, verifier: Verifier, number: int) -> None:
+    def __init__(self, verifier: Verifier, number: int, tenants: AbstractSet[str] | None) -> None:
         self._all = verifier
         self._number = number
         self._found = Found()
-        tenant = verifier.tenant
-        self._ledger = Ledger(None if tenant is None else lambda key: key.tenant == tenant)
+        self._tenants = tenants
+        self._ledger = Ledger(None if tenants is None else lambda key: key.tenant in tenants)
         self._tail: Tail | None = None
         self._generation = ""
         self._at = (0, 0)
@@ -411,7 +410,7 @@ class _Partition:
             if self._all.take(self._ledger, record):
                 self._found.newer.add(self._number)
         except Unreadable as error:
-            if self._all.tenant is None:
+            if self._tenants is None:
                 where = (record.key or b"").decode(errors="replace")
                 self._stray.append(Difference("unreadable", self._number, where, "a record of ours", str(error)))
 
@@ -465,12 +464,12 @@ class _Partition:
             key = key_of(name)
             if key is not None:
                 self._suspect(key)
-            elif self._all.tenant is None:
+            elif self._tenants is None:
                 where = name.decode(errors="replace")
                 self._stray.append(Difference("extra_key", self._number, where, "no such key", "a key of unknown use"))
         tenants = strays.tenants | self._ledger.tenants()
-        if self._all.tenant is not None:
-            tenants &= {self._all.tenant.encode()}
+        if self._tenants is not None:
+            tenants &= {tenant.encode() for tenant in self._tenants}
         for done, (index, members) in enumerate(self._all.members(self._number, sorted(tenants))):
             self._all.tell("looking through indexes", done, len(tenants) * (len(STATES) + 1))
             if members is None:
@@ -484,14 +483,14 @@ class _Partition:
 
     def _suspect(self, key: Key) -> None:
         name = name_of(key)
-        if name not in self._ledger and self._all.tenant in (None, key.tenant):
+        if name not in self._ledger and (self._tenants is None or key.tenant in self._tenants):
             self._suspects[name] = None
 
     def _suspect_member(self, index: bytes, member: bytes) -> None:
         key = _member_key(index, member)
         if key is not None:
             self._suspect(key)
-        elif self._all.tenant is None:
+        elif self._tenants is None:
             where, what = index.decode(errors="replace"), member.decode(errors="replace")
             self._stray.append(Difference("extra_index_entry", self._number, where, f"{what} not there", "it is there"))
 

@@ -366,6 +366,28 @@ def test_a_sample_finds_what_is_wrong_of_a_run_that_it_meets(told: Command, stor
     assert {(one["difference"], one["key"].replace(place.tenant, "T")) for one in found} == damage.found
 
 
+def test_a_position_is_judged_once_however_many_tenants_a_sample_meets(
+    told: Command, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partition that does not come on, of two tenants: it is waited for once, and told once."""
+    with sender(stored.settings, PARTITIONS) as send:
+        place = stored.places[send.partition("another")]
+    waits: list[int] = []
+    wait = _Partition._wait_until_ready
+
+    def counted(partition: _Partition) -> Any:
+        waits.append(partition._number)
+        return wait(partition)
+
+    monkeypatch.setattr(_Partition, "_wait_until_ready", counted)
+    with put_back([place]):
+        place.redis.hset(place.name("position"), "status", "restoring")
+        found = found_by(told, "--sample", "400", "--partition", str(place.number))
+
+    assert found["counts"] == {"restoring": 1}
+    assert waits == [place.number]
+
+
 def test_a_person_is_told_what_was_expected_what_came_and_what_to_do(told: Command, stored: Stored) -> None:
     place = stored.places[0]
     with put_back([place]):
