@@ -17,6 +17,7 @@ are compared at one moment as well.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from typing import Any, Final, TypeVar
 
 from contracts.decision import STATES
 from contracts.events import Record
+from contracts.ids import ID_PATTERN
 from contracts.times import format_time
 from projections.closure import named_by
 from projections.formats import NewerFormat
@@ -306,13 +308,15 @@ class Strays:
     def _sort(self, stray: Stray, number: int, names: Sequence[bytes]) -> None:
         records = []
         for name in names:
-            if name.startswith(b"runs:"):
-                stray.tenants.add(name.split(b":")[1])
+            index = INDEX_OF_TENANT.fullmatch(name)
+            if index is not None:
+                stray.tenants.add(index[1])
             elif name not in OWN_NAMES:
                 records.append(name)
         stray.names += self._ask(lambda sight: sight.unlisted(number, records))
 
 
+INDEX_OF_TENANT: Final = re.compile(rf"runs:({ID_PATTERN})(?::(?:{'|'.join(STATES)}))?".encode())
 OWN_NAMES: Final = frozenset({b"position", b"records", b"deadlines", *(f"unfinished:{s}".encode() for s in UNFINISHED)})
 
 

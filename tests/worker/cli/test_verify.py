@@ -196,6 +196,12 @@ DAMAGES: Final = (
         "something else uses this namespace",
     ),
     Damage(
+        "an index is there of a state that there is not",
+        lambda p: p.redis.zadd(p.name("runs:T:lost"), {"rr-1": 7}),
+        {("extra_key", "runs:T:lost")},
+        "something else uses this namespace",
+    ),
+    Damage(
         "an index names a run without document",
         lambda p: p.redis.zadd(p.name("runs:T"), {"rr-9": 7}),
         {("extra_index_entry", "runs:T")},
