@@ -323,19 +323,6 @@ class KafkaLog:
             ends = self._ends_reader.end_offsets([TopicPartition(*name) for name in inputs], timeout_ms=CALL_TIMEOUT_MS)
         return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
 
-    def input_timestamp(self, input: ports.TopicPartition, offset: int) -> int | None:
-        tp = TopicPartition(*input)
-        if not self._ends_reader.beginning_offsets([tp])[tp] <= offset < self.input_ends([input])[input]:
-            return None
-        self._ends_reader.assign([tp])
-        self._ends_reader.seek(tp, offset)
-        try:
-            with self._translated():
-                polled = self._ends_reader.poll(CALL_TIMEOUT_MS, max_records=1).get(tp, ())
-        finally:
-            self._ends_reader.assign([])
-        return next((int(record.timestamp) for record in polled if record.offset == offset), None)
-
     # The compacted topics
 
     def log_id(self) -> str:

@@ -281,7 +281,6 @@ class Worker:
             partition.ends = self._log.ends([number])[number]
         self._trouble.damaged.discard(number)
         partition.offsets = {topic: c.offset for topic, c in offsets.items()}
-        partition.reset = frozenset(topic for topic, c in offsets.items() if c.by == "other")
         partition.stream_time = max(c.stream_time for c in offsets.values())
         partition.become(Phase.RESTORING)
         self._observer.restoring(partition, reason)
@@ -313,16 +312,8 @@ class Worker:
             for number, count in counts.items():
                 self._observer.restored_slice(number, count)
                 if self._partitions[number].is_restored:
-                    self._run_if_certain(self._partitions[number])
+                    self._run(self._partitions[number])
             restoring = [p for p in restoring if p.phase is Phase.RESTORING]
-
-    def _run_if_certain(self, partition: Partition) -> None:
-        """The store is restored; the partition runs, unless what was read says that its offsets are too old."""
-        if partition.doubted:
-            topic, known = next(iter(partition.doubted.items()))
-            self._stop(partition, OffsetWentBack(topic, partition.number, partition.offsets[topic], known))
-        else:
-            self._run(partition)
 
     def _run(self, partition: Partition) -> None:
         self._look_at_store(partition)

@@ -23,7 +23,6 @@ from worker.errors import PartitionStopped
 from worker.merge import Merge
 from worker.ports import Ends, Policies, Position
 from worker.recompute import Recompute
-from worker.witness import Witness
 
 
 class Phase(enum.Enum):
@@ -51,9 +50,7 @@ class Partition:
     monotonic seconds when an idle partition's store was last asked; `applied_at`: the clock's ms when it was last
     written. `paused`: inputs that are not fetched, as enough of them is in memory. `policies`: what its documents were
     decided with; `recompute`: while they are being decided again, how far that has come. `stopped_by`: why it is.
-    `look_again_at`: monotonic seconds when to see whether that is over; None if it does not pass by itself. `reset`:
-    inputs whose offset somebody else has set, who is believed. `witness`: what was read of it on restoring; `doubted`:
-    inputs whose offset must have been another, and which at least.
+    `look_again_at`: monotonic seconds when to see whether that is over; None if it does not pass by itself.
     """
 
     number: int
@@ -73,9 +70,6 @@ class Partition:
     recompute: Recompute | None = None
     stopped_by: PartitionStopped | None = None
     look_again_at: float | None = None
-    reset: frozenset[str] = frozenset()
-    witness: Witness = field(default_factory=Witness)
-    doubted: dict[str, int] = field(default_factory=dict)
 
     def become(self, phase: Phase) -> None:
         assert phase in NEXT[self.phase], f"partition {self.number} went from {self.phase} to {phase}"

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from contracts.events import Record
-from contracts.facts import Source
 from projections.record import Key
 
 LAYOUT: Final = 3
@@ -110,8 +109,7 @@ class Output(NamedTuple):
 class StoredRun(NamedTuple):
     """A run's record for the store: the document's bytes and what the indexes need; all None when it was deleted.
 
-    `unfinished`: something is still awaited of it (`projections.rules.is_unfinished`). `sources`: where its facts came
-    from; given only by who has read it from the log.
+    `unfinished`: something is still awaited of it (`projections.rules.is_unfinished`).
     """
 
     key: Key
@@ -119,16 +117,14 @@ class StoredRun(NamedTuple):
     state: str | None = None
     changed_at: int | None = None
     unfinished: bool = False
-    sources: tuple[Source, ...] = ()
 
 
 class StoredInternal(NamedTuple):
-    """An internal record for the store; `due` is its deadline in ms, if it has one. `sources`: as of a run."""
+    """An internal record for the store; `due` is its deadline in ms, if it has one."""
 
     key: Key
     value: bytes | None
     due: int | None = None
-    sources: tuple[Source, ...] = ()
 
 
 Stored = StoredRun | StoredInternal
@@ -194,9 +190,6 @@ class Log(Protocol):
 
     def input_ends(self, inputs: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """The next offsets to be written, records of open transactions included."""
-
-    def input_timestamp(self, input: TopicPartition, offset: int) -> int | None:
-        """The timestamp of the record at an offset of an input, in ms; None if there is none, or none any more."""
 
     def log_id(self) -> str:
         """Names the two compacted topics as they are now: another one when one of them was made anew."""

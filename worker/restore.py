@@ -16,12 +16,11 @@ from typing import Final
 
 from contracts.decision import decode
 from contracts.events import Record
-from contracts.facts import Source
 from contracts.ids import split_internal_key, split_run_key
 from contracts.printable import printable
 from contracts.times import parse_time
 from projections import rules
-from projections.formats import DOCUMENT, INTERNAL, NewerFormat, Value, upgraded
+from projections.formats import DOCUMENT, INTERNAL, NewerFormat, upgraded
 from projections.record import INTERNAL_KINDS, Key, Kind
 from projections.rules import is_unfinished
 from worker.errors import DecidedByNewer, StoreDamaged
@@ -77,7 +76,7 @@ def restore_slices(log: Log, store: Store, clock: Clock, partitions: Sequence[Pa
     asked_at = clock.now_ms()
     slices = log.read(behind) if behind else {}
     _check_age(clock.now_ms(), [p for p in partitions if p.number in behind])
-    return {p.number: _apply_slice(log, store, asked_at, p, slices.get(p.number)) for p in partitions}
+    return {p.number: _apply_slice(store, asked_at, p, slices.get(p.number)) for p in partitions}
 
 
 def _check_age(now: int, partitions: Sequence[Partition]) -> None:
@@ -87,17 +86,13 @@ def _check_age(now: int, partitions: Sequence[Partition]) -> None:
             raise StoreDamaged(partition.number, "its position has become too old to be followed from")
 
 
-def _apply_slice(log: Log, store: Store, asked_at: int, partition: Partition, piece: LogSlice | None) -> int:
+def _apply_slice(store: Store, asked_at: int, partition: Partition, piece: LogSlice | None) -> int:
     before = partition.position
     if piece is None:
         piece = LogSlice((), (), before.state, before.internal)
     after = Position(before.generation, piece.next_state, piece.next_internal)
     if after == before and not partition.is_restored:
         return 0
-    writes = list(stored_records(piece))
-    partition.witness.see(partition.number, (source for write in writes for source in write.sources))
-    believed = [topic for topic in partition.offsets if topic not in partition.reset]
-    partition.doubted = partition.witness.contradicted(log, partition.number, partition.offsets, believed)
     partition.position = after
     if partition.is_restored:
         # Not before: of a restore that is interrupted again and again the rest would grow old and look young.
@@ -106,11 +101,11 @@ def _apply_slice(log: Log, store: Store, asked_at: int, partition: Partition, pi
         partition.number,
         before,
         after,
-        writes,
+        stored_records(piece),
         restoring=not partition.is_restored,
         applied_at=partition.applied_at,
         policy=partition.policies.touched or rules.POLICY,
-        offsets={**partition.offsets, **partition.doubted},  # also for who goes on where this restore is interrupted
+        offsets=partition.offsets if partition.is_restored else None,
     )
     return len(piece.state) + len(piece.internal)
 
@@ -194,8 +189,7 @@ def decoded_run(record: Record) -> tuple[StoredRun, int]:
         return StoredRun(key, None), 0
     document = upgraded(DOCUMENT, decode(record.value))
     changed_at = parse_time(document["changed_at"])
-    sources = _sources([document["diagnostics"]["inputs"]["restore_run"]])
-    stored = StoredRun(key, record.value, document["state"], changed_at, is_unfinished(document), sources)
+    stored = StoredRun(key, record.value, document["state"], changed_at, is_unfinished(document))
     return stored, document["policy"]
 
 
@@ -204,13 +198,7 @@ def decoded_internal(record: Record) -> StoredInternal:
     key = internal_key_of(record)
     if record.value is None:
         return StoredInternal(key, None)
-    value = upgraded(INTERNAL, decode(record.value))
-    facts = [value["operation"], *value["snapshots"]] if key.kind == "operation" else ()
-    return StoredInternal(key, record.value, value["due"], _sources(facts))
-
-
-def _sources(facts: Iterable[Value | None]) -> tuple[Source, ...]:
-    return tuple(Source(**fact["source"]) for fact in facts if fact is not None and fact["source"] is not None)
+    return StoredInternal(key, record.value, upgraded(INTERNAL, decode(record.value))["due"])
 
 
 def run_key_of(record: Record) -> Key:

@@ -39,7 +39,6 @@ PHASE: Final[dict[str, str]] = {
     "wipe": "wiping",
     "read": "restoring",
     "restore": "restoring",
-    "input_timestamp": "restoring",
     "input_ends": "deciding",
     "store_read": "deciding",
     "due": "deciding",

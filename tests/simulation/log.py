@@ -175,13 +175,6 @@ class SimulatedLog:
     def input_ends(self, inputs: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         return self._call("input_ends", lambda: {place: self._end(place, committed=False) for place in inputs})
 
-    def input_timestamp(self, input: TopicPartition, offset: int) -> int | None:
-        return self._call("input_timestamp", lambda: self._timestamp(input, offset))
-
-    def _timestamp(self, place: TopicPartition, offset: int) -> int | None:
-        records, _ = self._broker.logs[place].read(offset, 1)
-        return records[0].timestamp if records and records[0].offset == offset else None
-
     def _end(self, place: TopicPartition, *, committed: bool) -> int:
         log = self._broker.logs[place]
         return log.stable_end if committed else log.end

@@ -35,7 +35,6 @@ from worker.errors import KafkaUnreachable, RedisUnreachable
 from worker.loop import Worker
 from worker.partition import Partition, Phase
 from worker.ports import Committed, Ends, LogSlice, Output, Position, Stored, TopicPartition
-from worker.witness import Witness
 
 WITHIN: Final = 500
 """Histories in which each must be found."""
@@ -467,10 +466,6 @@ def _believes_the_coordinator(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(worker.loop, "_doubt", lambda *_: None)
 
 
-def _does_not_ask_the_log(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Witness, "contradicted", lambda *_: {})
-
-
 def _forgets_deleted_runs(patch: pytest.MonkeyPatch) -> None:
     """A run that comes back begins at revision 1."""
     patch.setattr(Workspace, "deleted_run", lambda *_: None)
@@ -526,8 +521,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("join across tenants", 0, _joins_across_tenants),
     Bug("producer kept over a take-over", 1, log=_KeepsItsProducer),
     Bug("offsets read that are not stable", 2, log=_AsksForOffsetsThatAreNotStable),
-    Bug("old offsets believed", 58, _believes_the_coordinator),
-    Bug("old offsets believed where the store is lost", 174, _does_not_ask_the_log),
+    Bug("old offsets believed", 57, _believes_the_coordinator),
     Bug("stream time forgotten over a take-over", 0, log=_ForgetsStreamTime),
     Bug("dead letters outside the transaction", 2, log=_WritesOutsideTheTransaction),
     Bug("restored from what is not committed", 1, log=_ReadsUncommitted),

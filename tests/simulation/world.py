@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
-from typing import Any, Final
+from typing import Final
 from unittest.mock import patch
 from zlib import crc32
 
-from contracts.decision import decode
 from contracts.events import Record
 from projections.advance import Input
 from projections.inputs import InputDecoder
@@ -65,14 +64,6 @@ class Recipe:
     inputs: int | None = None
     faults: frozenset[str] | None = None
     trace: bool = False
-
-
-def _sources(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Where the facts came from of which this record of a compacted topic is the home."""
-    if "diagnostics" in value:
-        yield value["diagnostics"]["inputs"]["restore_run"]["source"]
-    elif "snapshots" in value:
-        yield from (fact["source"] for fact in (value["operation"], *value["snapshots"]) if fact is not None)
 
 
 class Process:
@@ -299,18 +290,10 @@ class World:
                 self.time.now = now + 1
 
     def _is_witnessed(self, place: TopicPartition, told: Committed) -> bool:
-        """Whether the store has seen a newer offset committed than this, or a fact in the log is of a later record."""
+        """Whether the store has seen a newer offset committed than this."""
         topic, number = place
         status = self.redis.copies[number].status
-        if status is not None and told.offset < status.offsets.get(topic, 0):
-            return True
-        last = {
-            (name, record.key): record.value
-            for name in (TOPICS.decision_state, TOPICS.internal)
-            for record in self.broker.logs[name, number].read(0)[0]
-        }
-        sources = (source for value in last.values() if value is not None for source in _sources(decode(value)))
-        return any(s["topic"] == topic and s["partition"] == number and s["offset"] >= told.offset for s in sources)
+        return status is not None and told.offset < status.offsets.get(topic, 0)
 
     def on_stopped(self, process: Process, error: PartitionStopped) -> bool:
         """A process has stopped a partition; whether it had reason to."""

@@ -270,11 +270,6 @@ class FakeLog(Faults):
         self._enter("input_ends")
         return {tp: self._broker.end_offset(tp, committed=False) for tp in inputs}
 
-    def input_timestamp(self, input: TopicPartition, offset: int) -> int | None:
-        self._enter("input_timestamp")
-        records, _ = self._broker.read(input, offset, 1)
-        return records[0].timestamp if records and records[0].offset == offset else None
-
     # The compacted topics
 
     def log_id(self) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.worker.fakes import TOPICS
 from tests.worker.site import OPERATIONS, PROVEN, RUNS, SNAPSHOTS, Site, at, proven
-from worker.errors import Fenced, OffsetOutOfRange, OffsetWentBack, RedisUnreachable, Unfit, Unstable
+from worker.errors import Fenced, OffsetOutOfRange, OffsetWentBack, Unfit, Unstable
 from worker.loop import LOOK_AGAIN_S, UNSTABLE_POLL_MS
 from worker.partition import Phase
 from worker.ports import Committed
@@ -280,69 +280,6 @@ def test_an_offset_that_went_back_stops_the_partition_until_kafka_tells_the_righ
     site.assert_consistent([0])
 
 
-def test_where_the_store_is_lost_as_well_the_log_says_what_was_committed() -> None:
-    site, worker = proven()
-    site.send(sequence=2, status="nonsense")
-    site.send(sequence=3, status="failed")
-    site.settle(worker)
-    letters = len(site.broker.records(TOPICS.dead_letters))
-    right = gone_back(site, Committed(0, 1))
-    site.store.copies.clear()
-    worker.log.rebalance([0])
-    site.until(lambda: worker.phases == {0: Phase.STOPPED}, worker)
-    assert worker.notes.of("stopped") == [("offset_went_back", 0)]
-    assert site.store.status(0) is not None, "what is published stays readable"
-    worker.log.rebalance([0])
-    worker.turn(3)
-    assert worker.phases == {0: Phase.STOPPED}, "the store is a witness by now"
-
-    site.broker.committed[RUNS, 0] = right
-    site.clock.pass_s(LOOK_AGAIN_S)
-    site.settle(worker)
-    assert len(site.broker.records(TOPICS.dead_letters)) == letters
-    site.assert_consistent([0])
-
-
-def test_who_goes_on_with_a_restore_knows_what_was_read_before() -> None:
-    """Each piece is applied, and then the worker is stopped; the last one read tells nothing of the input any more."""
-    site, worker = proven()
-    for sequence in range(2, 6):
-        site.send(sequence=sequence, status="failed" if sequence % 2 else "running")
-        site.settle(worker)
-    site.send("operation_run", 2, status="running")
-    site.settle(worker)
-    gone_back(site, Committed(0, 1))
-    site.store.copies.clear()
-    worker.log.fetch = 1
-    pieces = len(site.broker.logs[TOPICS.decision_state, 0]) + len(site.broker.logs[TOPICS.internal, 0])
-    for _ in range(pieces):
-        site.store.lose_answer("apply", RedisUnreachable("redis", "away"))
-        worker.turn()
-        site.clock.pass_s(10)
-    worker.turn(3)
-    assert set(worker.notes.of("stopped")) == {("offset_went_back", 0)}
-
-
-def test_an_input_that_was_made_anew_is_not_what_older_facts_name() -> None:
-    """Its offsets begin at 0 again; somebody has set the group's, the first batch is committed, and Redis is lost."""
-    site, worker = proven()
-    for sequence in range(2, 6):
-        site.send(sequence=sequence, status="failed" if sequence % 2 else "running")
-        site.settle(worker)
-    place = (RUNS, 0)
-    old = site.broker.logs[place]
-    site.broker.logs[place] = type(old)()
-    site.clock.pass_s(60)
-    for sequence in range(6, 16):
-        site.send(sequence=sequence)
-    gone_back(site, Committed(1, 1))
-    site.store.copies.clear()
-    worker.log.rebalance([0])
-    worker.turn(3)
-    assert worker.phases == {0: Phase.RUNNING}
-    assert worker.notes.of("stopped") == []
-
-
 def test_an_offset_that_somebody_has_reset_is_believed() -> None:
     site, worker = proven()
     gone_back(site, Committed(0, 0, by="other"))
@@ -366,12 +303,10 @@ def test_after_a_reset_what_was_committed_before_is_no_witness_any_more() -> Non
 def test_what_the_store_of_another_log_has_seen_is_no_witness() -> None:
     """All topics were made anew, and Redis was left as it was."""
     site, worker = proven()
+    gone_back(site, None)
     site.broker.log_id = "life-2"
-    site.broker.logs.clear()
-    site.broker.committed.clear()
     worker.log.rebalance([0])
     worker.turn(3)
-    assert worker.phases == {0: Phase.RUNNING}
     assert worker.notes.of("stopped") == []
 
 
